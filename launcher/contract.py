@@ -1,0 +1,276 @@
+"""What the launcher and the processes it starts agree on. Standard library only.
+
+The run directory, the names of environment variables, the states of a run, and the part of the
+plan that a worker reads. A change here is a change for every backend and for every run on disk.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import ConfigError, StorageError
+
+ENV_ATTEMPT = "LAUNCHER_ATTEMPT"  # 0, 1, 2, ...: which start of the group this is
+ENV_CPU_THREADS = "LAUNCHER_CPU_THREADS"  # a process's share of the machine's cores; unset: all
+ENV_PARENT_PID = "LAUNCHER_PARENT_PID"  # a local process leaves when this one is gone
+ENV_TF_CONFIG = "TF_CONFIG"
+
+WORKER_MODULE = "launcher.runtime"  # python -m launcher.runtime RUN_ROOT
+EVALUATOR_MODULE = "launcher.evaluate"  # python -m launcher.evaluate RUN_ROOT
+
+COCO_NUMBERS = (
+    "mAP", "AP50", "AP75", "APs", "APm", "APl",
+    "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
+)  # fmt: skip
+"""pycocotools' COCOeval.stats, in its order; fractions of 1, -1.0 where there is nothing to score."""
+
+
+class State(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    RESTARTING = "RESTARTING"
+    EVALUATING = "EVALUATING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class Reason(StrEnum):
+    """Why a run is in its state: a closed list."""
+
+    SUBMITTED = "submitted"
+    STARTED = "started"
+    TRAINED = "trained"  # the last step is done, its checkpoint is being scored
+    SCORED = "scored"  # the last checkpoint is scored
+    BAD_CONFIG = "bad-config"
+    BAD_DATA = "bad-data"
+    DIVERGED = "diverged"
+    STORAGE = "storage"
+    PEER_LOST = "peer-lost"
+    PREEMPTED = "preempted"
+    CRASHED = "crashed"  # an exit code or a signal that is none of ours
+    EVALUATION_FAILED = "evaluation-failed"
+    SUPERVISOR_LOST = "supervisor-lost"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where everything of a run lies, below `<run_dir>/<name>`."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "spec.yaml"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def pipeline(self) -> Path:
+        return self.root / "pipeline.config"
+
+    @property
+    def status(self) -> Path:
+        return self.root / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def train_metrics(self) -> Path:
+        return self.root / "metrics" / "train.jsonl"
+
+    @property
+    def eval_metrics(self) -> Path:
+        return self.root / "metrics" / "eval.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def progress(self, worker: int) -> Path:
+        return self.root / "progress" / f"worker-{worker}.json"
+
+    def failure(self, role: str, index: int = 0) -> Path:
+        """Where a process says why it left: `{"exit", "message"}`, written before it exits."""
+        return self.root / "progress" / f"{role}-{index}.failure.json"
+
+    def logs(self, attempt: int) -> Path:
+        return self.root / "logs" / f"attempt-{attempt}"
+
+    def worker_log(self, attempt: int, worker: int) -> Path:
+        return self.logs(attempt) / f"worker-{worker}.log"
+
+    def evaluator_log(self, attempt: int) -> Path:
+        return self.logs(attempt) / "evaluator.log"
+
+    def supervisor_log(self, attempt: int) -> Path:
+        return self.logs(attempt) / "supervisor.log"
+
+    def picture(self, step: int) -> Path:
+        return self.report / f"val-step-{step}.png"
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """The part of the plan that workers and evaluator read: `plan.json`'s key `worker_config`.
+
+    Everything about model, data and schedule is in `pipeline.config` beside it. The arithmetic is
+    here a second time on purpose: the worker compares it with what the step really used.
+
+    Units: batches in images, rates per optimizer step, times in seconds or minutes as named.
+    """
+
+    name: str
+    workers: int
+    gpus_per_worker: int
+    replicas: int
+    global_batch: int
+    per_replica_batch: int
+    accumulation_steps: int
+    learning_rate: float  # the schedule's peak
+    warmup_learning_rate: float
+    warmup_steps: int
+    total_steps: int
+    seed: int = 0
+    precision: str = "float32"
+    checkpoint_steps: int = 1000
+    checkpoint_minutes: float = 15.0
+    keep_checkpoints: int = 7
+    stall_timeout_seconds: float = 300.0
+    train_images: int | None = None  # expected in the train records; None: not checked
+    val_images: int | None = None  # expected in the val records; None: not checked
+    evaluate_every: str = "checkpoint"  # checkpoint | newest | last
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plan_json: Path) -> "WorkerConfig":
+        """Raises ConfigError when the file is missing, torn or of another version."""
+        place = str(plan_json)
+        try:
+            data = json.loads(plan_json.read_text())["worker_config"]
+        except FileNotFoundError:
+            raise ConfigError("no such file", place=place, remedy="submit the run again") from None
+        except (ValueError, KeyError, TypeError) as e:
+            raise ConfigError(f"not a plan ({e!r})", place=place, remedy="submit the run again") from None
+        names = {f.name for f in fields(cls)}
+        if unknown := sorted(set(data) - names):
+            raise ConfigError(
+                f"unknown keys {', '.join(unknown)}: written by another version of launcher",
+                place=place,
+                remedy="run the workers with the version that planned the run",
+            )
+        try:
+            return cls(**data)
+        except TypeError as e:
+            raise ConfigError(f"incomplete ({e})", place=place, remedy="submit the run again") from None
+
+
+def tf_config(hosts: Sequence[str], index: int) -> str:
+    """TF_CONFIG of worker `index`; `hosts` are `host:port`, worker 0 is chief.
+
+    The evaluator is never in it, and runs without one.
+    """
+    if not 0 <= index < len(hosts):
+        raise ValueError(f"worker {index} of {len(hosts)} hosts")
+    return json.dumps(
+        {"cluster": {"worker": list(hosts)}, "task": {"type": "worker", "index": index}},
+        separators=(",", ":"),
+    )
+
+
+def worker_index(env: Mapping[str, str]) -> int:
+    """This process's index from TF_CONFIG, 0 without one."""
+    text = env.get(ENV_TF_CONFIG)
+    try:
+        return int(json.loads(text)["task"]["index"]) if text else 0
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"not a cluster description: {text}", place=ENV_TF_CONFIG) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically: a reader sees the old file or the new one, never a part.
+
+    Raises StorageError when the disk is full or the place cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as e:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise storage_error(e, path) from e
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value, or None when there is no such file yet or it is torn."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def append_jsonl(path: Path, value: Mapping[str, Any]) -> None:
+    """One line in one write, so that a reader never sees half of one that is followed by another."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(value) + "\n")
+    except OSError as e:
+        raise storage_error(e, path) from e
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """All whole lines; a torn last line, as a killed writer leaves it, is passed over."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The one message for anything that cannot be written."""
+    return StorageError(
+        f"cannot write ({error.strerror or error})",
+        place=str(path),
+        remedy="Free some space, or choose another place with run_dir",
+    )

@@ -1,0 +1,14 @@
+"""Fixtures that every test folder shares."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real inputs beside the checkout (published configs, COCO images, CRDs); skips where absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the reference inputs beside the checkout ({folder.name}/)")
+    return folder

@@ -27,7 +27,7 @@ COCO_NUMBERS = (
     "mAP", "AP50", "AP75", "APs", "APm", "APl",
     "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
-"""pycocotools' COCOeval.stats, in its order; fractions of 1, -1.0 where there is nothing to score."""
+"""pycocotools' COCOeval.stats in its order: fractions of 1, -1.0 where nothing can be scored."""
 
 
 class State(StrEnum):
@@ -175,7 +175,9 @@ class WorkerConfig:
         except FileNotFoundError:
             raise ConfigError("no such file", place=place, remedy="submit the run again") from None
         except (ValueError, KeyError, TypeError) as e:
-            raise ConfigError(f"not a plan ({e!r})", place=place, remedy="submit the run again") from None
+            raise ConfigError(
+                f"not a plan ({e!r})", place=place, remedy="submit the run again"
+            ) from None
         names = {f.name for f in fields(cls)}
         if unknown := sorted(set(data) - names):
             raise ConfigError(
@@ -186,7 +188,9 @@ class WorkerConfig:
         try:
             return cls(**data)
         except TypeError as e:
-            raise ConfigError(f"incomplete ({e})", place=place, remedy="submit the run again") from None
+            raise ConfigError(
+                f"incomplete ({e})", place=place, remedy="submit the run again"
+            ) from None
 
 
 def tf_config(hosts: Sequence[str], index: int) -> str:
@@ -216,17 +220,18 @@ def write_text(path: Path, text: str) -> None:
 
     Raises StorageError when the disk is full or the place cannot be written.
     """
-    temporary = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         with os.fdopen(handle, "w") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as e:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise storage_error(e, path) from e
 
 
@@ -243,7 +248,7 @@ def read_json(path: Path) -> Any:
 
 
 def append_jsonl(path: Path, value: Mapping[str, Any]) -> None:
-    """One line in one write, so that a reader never sees half of one that is followed by another."""
+    """One line in one write, so that a reader never sees half of a line before another."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:

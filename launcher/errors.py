@@ -1,18 +1,18 @@
 """What can go wrong, as a tree, with the exit code of each.
 
-    LauncherError            anything that is told to the user in one message
-    ├── UsageError           the command line or the environment is wrong             CLI 2
-    │   └── MissingExtraError    a package that an optional extra installs is missing
-    ├── SpecError            one or more problems in a job spec or pipeline.config    CLI 2, worker 64
-    ├── ConfigError          a worker was given something that it cannot run          CLI 2, worker 64
-    ├── DataError            records, images or labels cannot be trained on           CLI 2, worker 65
-    ├── DivergedError        the loss is no longer finite                             CLI 1, worker 66
-    ├── StorageError         cannot write: permission, full disk                      CLI 1, worker 74
-    ├── PeerLostError        another worker is gone, or a step never ended            CLI 1, worker 75
-    ├── RunFailedError       the run ended without success                            CLI 1
-    ├── PreflightError       the preflight found errors                               CLI 3
-    ├── TargetMissedError    trained and scored, but below the target mAP             CLI 4
-    └── UnreachableError     the backend does not answer                              CLI 5
+    LauncherError             anything that is told to the user in one message
+    ├── UsageError            the command line or the environment is wrong  CLI 2
+    │   └── MissingExtraError a package that an optional extra installs is missing
+    ├── SpecError             problems in a job spec or pipeline.config  CLI 2, worker 64
+    ├── ConfigError           a worker was given something that it cannot run  CLI 2, worker 64
+    ├── DataError             records, images or labels cannot be trained on  CLI 2, worker 65
+    ├── DivergedError         the loss is no longer finite  CLI 1, worker 66
+    ├── StorageError          cannot write: permission, full disk  CLI 1, worker 74
+    ├── PeerLostError         another worker is gone, or a step never ended  CLI 1, worker 75
+    ├── RunFailedError        the run ended without success  CLI 1
+    ├── PreflightError        the preflight found errors  CLI 3
+    ├── TargetMissedError     trained and scored, but below the target mAP  CLI 4
+    └── UnreachableError      the backend does not answer  CLI 5
 
 Every message names the place, the value and the remedy. Anything else that escapes is a bug of
 this program and keeps its traceback.

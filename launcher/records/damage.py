@@ -1,0 +1,168 @@
+"""Find the first record that the OD API cannot train on, and say what is wrong with it.
+
+TensorFlow's own errors ("Expected image (JPEG, PNG, or GIF), got empty file") name neither the
+file nor the record, and a bad box or label gives no error at all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from launcher.errors import DataError
+from launcher.records.example import Example, kind_of, values
+from launcher.records.framing import Record, read_records, record_place
+from launcher.records.image import BadImageError, inspect
+
+BOX_TOLERANCE = 1e-3
+"""How far outside [0, 1] a coordinate may lie: half a pixel of 500, as rounding leaves it."""
+
+BOX = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
+LABEL = "image/object/class/label"
+TEXT = "image/object/class/text"
+
+# What the OD API's decoder reads, with the kind that it insists on.
+KINDS = {
+    "image/encoded": "bytes_list",
+    "image/source_id": "bytes_list",
+    "image/format": "bytes_list",
+    "image/filename": "bytes_list",
+    "image/height": "int64_list",
+    "image/width": "int64_list",
+    **dict.fromkeys(BOX, "float_list"),
+    LABEL: "int64_list",
+    TEXT: "bytes_list",
+    "image/object/area": "float_list",
+    "image/object/is_crowd": "int64_list",
+}
+_CONVERT = "Convert the data set again with `launcher data convert`"
+_ANNOTATION = "Correct this image's annotation and convert again"
+
+
+@dataclass(frozen=True)
+class Damage:
+    what: str
+    remedy: str
+    source_id: str = ""
+
+
+def locate_damage(
+    paths: Sequence[Path | str],
+    num_classes: int,
+    *,
+    texts: Mapping[str, int] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> DataError | None:
+    """The first bad record of `paths`, read in this order, or None when all are good.
+
+    Labels run from 1 to `num_classes`. With `texts` (`label_map.read_texts`) the label is, as in
+    the OD API with a label map, that of class/text where there is one. Every image is decoded
+    whole: about 150 COCO images a second. `progress` is called with 1 after every record.
+    """
+    try:
+        for path in paths:
+            for record in read_records(path):
+                if damage := examine(record.data, num_classes, texts):
+                    return _error(path, record, damage)
+                if progress:
+                    progress(1)
+    except DataError as e:
+        return e
+    return None
+
+
+def examine(data: bytes, num_classes: int, texts: Mapping[str, int] | None = None) -> Damage | None:
+    """What is wrong with one record's data."""
+    try:
+        example = Example.FromString(data)
+    except DecodeError:
+        return Damage(f"not a tf.train.Example ({len(data)} bytes)", _CONVERT)
+    if not example.features.feature:
+        return Damage(f"not a tf.train.Example with features ({len(data)} bytes)", _CONVERT)
+    checks = (_kinds, _image, _source_id, _lengths, _boxes)
+    damage = next(filter(None, (check(example) for check in checks)), None)
+    damage = damage or _labels(example, num_classes, texts)
+    return damage and Damage(damage.what, damage.remedy, source_id(example))
+
+
+def source_id(example: Any) -> str:
+    """The image's id, "" when it has none."""
+    found = values(example, "image/source_id")
+    return found[0].decode(errors="replace") if found and isinstance(found[0], bytes) else ""
+
+
+def _error(path: Path | str, record: Record, damage: Damage) -> DataError:
+    place = record_place(path, record.number, record.offset)
+    if damage.source_id:
+        place += f", source id {damage.source_id}"
+    return DataError(damage.what, place=place, remedy=damage.remedy)
+
+
+def _kinds(example: Any) -> Damage | None:
+    for name, kind in KINDS.items():
+        if (found := kind_of(example, name)) not in (kind, None):
+            return Damage(f"{name} is a {found}; the OD API reads a {kind}", _CONVERT)
+    return None
+
+
+def _image(example: Any) -> Damage | None:
+    encoded = values(example, "image/encoded")
+    if not encoded or not encoded[0]:
+        return Damage("no image: image/encoded is missing or empty", _CONVERT)
+    try:
+        inspect(encoded[0])
+    except BadImageError as e:
+        return Damage(f"image/encoded is {e}", "Replace the image file and convert again")
+    return None
+
+
+def _source_id(example: Any) -> Damage | None:
+    if source_id(example):
+        return None
+    return Damage(
+        "no image/source_id: the evaluator could not tell this image from others",
+        "Convert again with an id of its own for every image",
+    )
+
+
+def _lengths(example: Any) -> Damage | None:
+    """Every list about objects has one value an object; those beside the box may be absent."""
+    counts = {name: len(values(example, name)) for name in KINDS if "/object/" in name}
+    boxes = counts[BOX[0]]
+    for name, count in counts.items():
+        if count != boxes and (count or name in BOX):
+            return Damage(f"{name} has {count} values for {boxes} boxes", _CONVERT)
+    if boxes and not counts[LABEL] and not counts[TEXT]:
+        return Damage(f"{boxes} boxes have neither {LABEL} nor {TEXT}", _CONVERT)
+    return None
+
+
+def _boxes(example: Any) -> Damage | None:
+    low, high = -BOX_TOLERANCE, 1 + BOX_TOLERANCE
+    sides = [values(example, name) for name in BOX]
+    for i, (ymin, xmin, ymax, xmax) in enumerate(zip(*sides, strict=True)):
+        box = f"box {i} (ymin {ymin:.6g}, xmin {xmin:.6g}, ymax {ymax:.6g}, xmax {xmax:.6g})"
+        # Written so that a NaN is outside.
+        if not all(low <= side <= high for side in (ymin, xmin, ymax, xmax)):
+            return Damage(f"{box} is outside its image, whose sides are 0 and 1", _ANNOTATION)
+        if ymin > ymax or xmin > xmax:
+            return Damage(f"{box} is inverted: a minimum is above its maximum", _ANNOTATION)
+    return None
+
+
+def _labels(example: Any, num_classes: int, texts: Mapping[str, int] | None) -> Damage | None:
+    remedy = "Train with the label map that the records were converted with"
+    names = [text.decode(errors="replace") for text in values(example, TEXT)]
+    if texts is not None and names:
+        for i, name in enumerate(names):
+            if name not in texts:
+                return Damage(f'{TEXT} "{name}" of box {i} is not in the label map', remedy)
+        labels: Sequence[int] = [texts[name] for name in names]
+    else:
+        labels = values(example, LABEL)
+    for i, label in enumerate(labels):
+        if not 1 <= label <= num_classes:
+            return Damage(f"label {label} of box {i} is not in 1..{num_classes}", remedy)
+    return None

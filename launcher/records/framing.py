@@ -1,0 +1,244 @@
+"""TFRecord files: a sequence of framed byte strings, read and written without TensorFlow.
+
+A record is `length: u64, crc of length: u32, data, crc of data: u32`, little-endian. The sums are
+CRC-32C, rotated and offset so that the sum of data that holds sums stays meaningful (TensorFlow's
+`lib/hash/crc32c.h`, "masked"). Records are counted from 0.
+"""
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from launcher.errors import DataError, LauncherError, MissingExtraError, StorageError
+
+_HEADER = struct.Struct("<QI")
+_SUM = struct.Struct("<I")
+_FRAME_BYTES = _HEADER.size + _SUM.size
+_MASK_DELTA = 0xA282EAD8
+_BUFFER_BYTES = 1 << 20
+
+COPY_AGAIN = "Copy or convert the file again; if the damage comes back, check the disk"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record: its number in the file (from 0), the byte where its frame begins, its data."""
+
+    number: int
+    offset: int
+    data: bytes
+
+
+def record_place(path: Path | str, number: int, offset: int) -> str:
+    return f"{path}: record {number} at byte {offset}"
+
+
+def frame(data: bytes) -> bytes:
+    """The bytes of one record in a file. Frames may be joined: so may whole files."""
+    length = len(data).to_bytes(8, "little")
+    return b"".join((length, _SUM.pack(_masked_crc(length)), data, _SUM.pack(_masked_crc(data))))
+
+
+def read_records(path: Path | str) -> Iterator[Record]:
+    """All records of a file in order, each verified. An empty file has none.
+
+    Raises DataError, with file, record and byte, at the first damage; StorageError when the disk
+    fails.
+    """
+    with _open(path) as file:
+        number = offset = 0
+        while (length := _read_length(file, path, number, offset)) is not None:
+            data = _read(file, length, path)
+            stored = _SUM.unpack(_read(file, _SUM.size, path))[0]
+            if stored != (computed := _masked_crc(data)):
+                raise DataError(
+                    f"damaged data: its {length} bytes have the masked CRC-32C {computed:#010x},"
+                    f" the file says {stored:#010x}",
+                    place=record_place(path, number, offset),
+                    remedy=COPY_AGAIN,
+                )
+            yield Record(number, offset, data)
+            number, offset = number + 1, offset + length + _FRAME_BYTES
+
+
+def count_records(path: Path | str) -> int:
+    """How many records a file has, from the lengths alone: the data is not read.
+
+    Raises DataError as `read_records` does, except for damaged data.
+    """
+    with _open(path) as file:
+        number = offset = 0
+        while (length := _read_length(file, path, number, offset)) is not None:
+            number, offset = number + 1, offset + length + _FRAME_BYTES
+            file.seek(offset)
+    return number
+
+
+class RecordWriter:
+    """Writes a TFRecord file that appears under its name only when the `with` block succeeds.
+
+    Raises StorageError when the place cannot be written or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        except OSError as e:
+            raise write_error(e, path) from e
+        self._temporary = Path(name)
+        self._file = os.fdopen(handle, "wb", buffering=_BUFFER_BYTES)
+
+    def write(self, record: Any) -> None:
+        """One record: bytes, or an Example (written with its features in order of their names)."""
+        data = record if isinstance(record, bytes) else record.SerializeToString(deterministic=True)
+        self.write_frames(frame(data), 1)
+
+    def write_frames(self, frames: bytes, count: int) -> None:
+        """`count` records that `frame` has made already, in another process for instance."""
+        try:
+            self._file.write(frames)
+        except OSError as e:
+            raise write_error(e, self.path) from e
+        self.count += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            self._discard()
+
+    def _publish(self) -> None:
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._temporary.chmod(0o644)
+            self._temporary.replace(self.path)
+        except OSError as e:
+            raise write_error(e, self.path) from e
+
+    def _discard(self) -> None:
+        """Closing flushes, and fails again on a full disk: what matters then is the first error."""
+        with suppress(OSError):
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def write_error(error: OSError, path: Path) -> StorageError:
+    return StorageError(
+        f"cannot write ({error.strerror or error})",
+        place=str(path),
+        remedy="Free some space, or write to another folder",
+    )
+
+
+def read_error(error: OSError, path: Path | str) -> LauncherError:
+    """DataError where the path itself is wrong; StorageError where the disk or the mount fails."""
+    wrong_path = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+    kind = DataError if isinstance(error, wrong_path) else StorageError
+    return kind(
+        f"cannot read ({error.strerror or error})",
+        place=str(path),
+        remedy="Check the path, its permissions and that its disk is mounted",
+    )
+
+
+def _masked_crc(data: bytes) -> int:
+    crc: int = _crc32c()(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+@cache
+def _crc32c() -> Any:
+    try:
+        import google_crc32c
+    except ImportError:
+        raise MissingExtraError(
+            "google-crc32c, which TFRecord files need, is not installed",
+            remedy="pip install 'launcher[train]'",
+        ) from None
+    return google_crc32c.value
+
+
+def _open(path: Path | str) -> BinaryIO:
+    try:
+        return Path(path).open("rb", buffering=_BUFFER_BYTES)
+    except OSError as e:
+        raise read_error(e, path) from e
+
+
+def _read(file: BinaryIO, size: int, path: Path | str) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as e:
+        raise read_error(e, path) from e
+
+
+def _read_length(file: BinaryIO, path: Path | str, number: int, offset: int) -> int | None:
+    """The next record's length, verified, or None at the end of the file.
+
+    The whole record is known to be in the file, so that a damaged length never allocates.
+    """
+    header = _read(file, _HEADER.size, path)
+    if not header:
+        return None
+    place = record_place(path, number, offset)
+    if len(header) < _HEADER.size:
+        raise _not_records(path, header) if number == 0 else _cut_short(place, len(header))
+    length, stored = _HEADER.unpack(header)
+    if stored != (computed := _masked_crc(header[:8])):
+        if number == 0:
+            raise _not_records(path, header)
+        raise DataError(
+            f"damaged length {length}: its masked CRC-32C is {computed:#010x},"
+            f" the file says {stored:#010x}",
+            place=place,
+            remedy=COPY_AGAIN,
+        )
+    left = os.fstat(file.fileno()).st_size - offset
+    if length + _FRAME_BYTES > left:
+        raise _cut_short(place, left, length + _FRAME_BYTES)
+    return int(length)
+
+
+def _cut_short(place: str, left: int, needed: int | None = None) -> DataError:
+    of = f" of its {needed} bytes" if needed else " bytes of it"
+    return DataError(
+        f"truncated: the file ends after {left}{of}",
+        place=place,
+        remedy="Copying or converting the file was cut short: do it again",
+    )
+
+
+def _not_records(path: Path | str, head: bytes) -> DataError:
+    if head.startswith(b"\x1f\x8b"):
+        return DataError(
+            "compressed with gzip, which the OD API does not read",
+            place=str(path),
+            remedy="gunzip it",
+        )
+    return DataError(
+        f"not a TFRecord file, or damaged from the start: its first bytes {head!r} are no header"
+        " of a record",
+        place=record_place(path, 0, 0),
+        remedy="Name only files that `launcher data convert` or another converter wrote, "
+        "or copy the file again",
+    )

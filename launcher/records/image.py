@@ -1,0 +1,59 @@
+"""Encoded images: what the OD API's decoder will accept, and what is wrong with the others."""
+
+import io
+from dataclasses import dataclass
+
+from launcher.errors import MissingExtraError
+
+# Pillow's format names to the OD API's image/format. MPO is a JPEG with more pictures behind it.
+# tf.io.decode_image reads GIF too, but as a film, which the OD API's decoder refuses.
+FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
+
+_SHOWN_BYTES = 16
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Size in pixels as stored (an EXIF rotation is not applied: the OD API ignores it too)."""
+
+    width: int
+    height: int
+    format: str  # jpeg | png | bmp
+
+
+class BadImageError(Exception):
+    """Not an image that can be decoded whole. The message says why, without the file's name."""
+
+
+def inspect(encoded: bytes) -> ImageInfo:
+    """Decodes the whole image. Raises BadImageError; MissingExtraError without Pillow."""
+    require_pillow()
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            found = image.format or "unknown"
+            if found not in FORMATS:
+                raise BadImageError(f"a {found} image; the OD API reads JPEG, PNG and BMP")
+            if found == "PNG":
+                image.verify()  # the sums of its chunks, which load() does not compare
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.load()
+            return ImageInfo(image.width, image.height, FORMATS[found])
+    except BadImageError:
+        raise
+    except UnidentifiedImageError:
+        raise BadImageError(f"not an image: it begins with {encoded[:_SHOWN_BYTES]!r}") from None
+    # Pillow's readers raise whatever broken bytes lead them to (OSError, SyntaxError, ValueError,
+    # struct.error, DecompressionBombError, ...), without a common base.
+    except Exception as e:
+        raise BadImageError(f"an image that cannot be decoded ({e})") from None
+
+
+def require_pillow() -> None:
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "Pillow, which reads images, is not installed", remedy="pip install 'launcher[train]'"
+        ) from None

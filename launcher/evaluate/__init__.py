@@ -1,0 +1,12 @@
+"""The evaluator: a process of its own that scores checkpoints with pycocotools.
+
+python -m launcher.evaluate RUN_ROOT
+
+app           the command: arguments, environment, exit codes
+follow        which checkpoint is scored next (pure, no TensorFlow)
+ground_truth  the val records as COCO ground truth (no TensorFlow)
+detector      a checkpoint's model over the val images (TensorFlow)
+coco          pycocotools' 12 numbers and the AP of each category
+pictures      boxes drawn on val images (Pillow)
+scoring       one checkpoint from restore to written scores
+"""

@@ -1,0 +1,224 @@
+"""The command `python -m launcher.evaluate RUN_ROOT`."""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.contract import RunPaths, State, WorkerConfig, read_json, write_json
+from launcher.errors import ConfigError, LauncherError, StorageError, WorkerExit
+from launcher.evaluate import follow
+from launcher.evaluate.process import Environment, Stopped, leave_on_sigterm, say
+from launcher.odapi import compat, pipeline
+
+if TYPE_CHECKING:
+    from launcher.evaluate.ground_truth import GroundTruth
+    from launcher.evaluate.scoring import Scorer
+
+POLL_SECONDS = 1.0  # between two looks into the checkpoints folder, which is one small file
+MAX_BATCH = 16  # images at a time: more made no model faster, and takes memory
+BUG = 1  # exit code of a traceback
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _arguments(argv)
+    paths = RunPaths(args.root)
+    leave_on_sigterm()
+    try:
+        run(paths, args)
+    except LauncherError as e:
+        say(f"error: {e}")
+        return _failed(paths, int(e.worker_exit), str(e))
+    except Stopped as e:
+        say("stopped")
+        return int(str(e.code))
+    except Exception as e:
+        traceback.print_exc()
+        return _failed(paths, BUG, f"{type(e).__name__}: {e}")
+    return int(WorkerExit.DONE)
+
+
+def run(paths: RunPaths, args: argparse.Namespace) -> None:
+    config = WorkerConfig.read(paths.plan)
+    paths.failure("evaluator").unlink(missing_ok=True)
+    environment = Environment(os.environ)
+    model = pipeline.read(paths.pipeline)
+    compat.check_versions()  # before anything of the train extra is imported
+    truth = _ground_truth(model, config, environment)
+    scorer = _scorer(paths, config, model, truth, environment, args.dump)
+    try:
+        if args.step is not None or args.once:
+            score_one(paths, scorer, args.step)
+        else:
+            follow_run(paths, config, scorer, environment)
+    finally:
+        scorer.close()
+
+
+def score_one(paths: RunPaths, scorer: "Scorer", step: int | None) -> None:
+    """The checkpoint of `step`, None: the newest one."""
+    listed = follow.listed_steps(paths.checkpoints)
+    if step is None:
+        step = max(listed, default=None)
+    if step is None or not follow.exists(paths.checkpoints, step):
+        has = f"has those of steps {', '.join(map(str, listed))}" if listed else "has none"
+        raise ConfigError(
+            "no checkpoint yet" if step is None else f"no checkpoint of step {step}: it {has}",
+            place=str(paths.checkpoints),
+            remedy="Train first" if not listed else "Give one of these with --step",
+        )
+    if scorer.score(step) is None:
+        raise ConfigError(
+            f"the checkpoint of step {step} was deleted while it was read",
+            place=str(paths.checkpoints),
+            remedy="Score a newer one",
+        )
+
+
+def follow_run(
+    paths: RunPaths, config: WorkerConfig, scorer: "Scorer", environment: Environment
+) -> None:
+    """Until the last checkpoint is scored, or the run has ended without one."""
+    ledger = follow.Ledger(paths.eval_metrics, paths.checkpoints)
+    gone: set[int] = set()
+    waiting = False
+    while True:
+        environment.check_parent()
+        ended = _ended(paths)  # before the listing: what was saved until then is in it
+        listed = [s for s in follow.listed_steps(paths.checkpoints) if s not in gone]
+        scored = ledger.scored(listed)
+        if config.total_steps in scored:
+            say(f"the last step, {config.total_steps}, is scored: done")
+            return
+        if ended:
+            step = follow.newest_open(listed, scored)
+        else:
+            step = follow.next_step(listed, scored, config.total_steps, config.evaluate_every)
+        if step is not None:
+            waiting = False
+            if scorer.score(step) is None:
+                gone.add(step)
+        elif ended:
+            say(f"the run is {ended}, and its newest checkpoint is scored: done")
+            return
+        else:
+            if not waiting:
+                say(f"waiting for the next checkpoint in {paths.checkpoints}")
+            waiting = True
+            time.sleep(POLL_SECONDS)
+
+
+def _ended(paths: RunPaths) -> str | None:
+    """The state of a run that writes no more checkpoints, else None."""
+    status = read_json(paths.status)
+    state = status.get("state") if isinstance(status, dict) else None
+    return state if state in set(State) and State(state).ended else None
+
+
+def _ground_truth(model: Any, config: WorkerConfig, environment: Environment) -> "GroundTruth":
+    from launcher.evaluate import ground_truth
+
+    reader = val_reader(model)
+    started = time.monotonic()
+    truth = ground_truth.read(
+        list(reader.tf_record_input_reader.input_path),
+        ground_truth.Labels.read(Path(reader.label_map_path)),
+        num_classes(model),
+        config.val_images,
+        environment.check_parent,
+    )
+    boxes = [box for image in truth.images for box in image.boxes]
+    say(
+        f"{len(truth.images)} val images with {len(boxes)} boxes, "
+        f"{sum(b.crowd for b in boxes)} of them crowds, read in {time.monotonic() - started:.1f} s"
+    )
+    return truth
+
+
+def val_reader(model: Any) -> Any:
+    """The first eval_input_reader, as the OD API takes it. Raises ConfigError."""
+    place = "eval_input_reader in pipeline.config"
+    if not model.eval_input_reader:
+        raise ConfigError("missing", place=place, remedy="Name the val records in data.val")
+    reader = model.eval_input_reader[0]
+    if not reader.tf_record_input_reader.input_path:
+        raise ConfigError(
+            "no tf_record_input_reader.input_path", place=place, remedy="Name the val records"
+        )
+    if reader.input_type == 2:  # TF_SEQUENCE_EXAMPLE
+        raise ConfigError(
+            "input_type TF_SEQUENCE_EXAMPLE cannot be scored", place=place, remedy="Use TF_EXAMPLE"
+        )
+    if not reader.label_map_path:
+        raise ConfigError("no label_map_path", place=place, remedy="Set data.label_map")
+    return reader
+
+
+def num_classes(model: Any) -> int:
+    kind = model.model.WhichOneof("model")
+    count = getattr(getattr(model.model, kind), "num_classes", 0) if kind else 0
+    if not count:
+        raise ConfigError(
+            "has no num_classes", place="model in pipeline.config", remedy="Set num_classes"
+        )
+    return int(count)
+
+
+def _scorer(
+    paths: RunPaths,
+    config: WorkerConfig,
+    model: Any,
+    truth: "GroundTruth",
+    environment: Environment,
+    dump: Path | None,
+) -> "Scorer":
+    # What a batch needs is at most what training needs for it.
+    batch = max(model.eval_config.batch_size, min(config.per_replica_batch, MAX_BATCH))
+    if model.eval_config.use_moving_averages:
+        say("warning: eval_config.use_moving_averages is not used: the weights themselves count")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes, but warnings and errors
+    compat.load()
+    import tensorflow as tf
+
+    from launcher.evaluate.detector import Detector
+    from launcher.evaluate.scoring import Scorer
+
+    if threads := environment.cpu_threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    files = sorted({image.path for image in truth.images})
+    detector = Detector(model, files, batch, environment.cpu_threads)
+    return Scorer(paths, truth, detector, environment.check_parent, dump)
+
+
+def _failed(paths: RunPaths, code: int, message: str) -> int:
+    if paths.root.is_dir():
+        try:
+            write_json(paths.failure("evaluator"), {"exit": code, "message": message})
+        except StorageError as e:
+            say(f"error: {e}")
+    return code
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"{Path(sys.executable).name} -m launcher.evaluate",
+        description="Follow the checkpoints of a run and score them on its val images.",
+    )
+    parser.add_argument("root", type=Path, metavar="RUN_ROOT", help="<run_dir>/<name>")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--once", action="store_true", help="score the newest checkpoint and leave")
+    which.add_argument("--step", type=int, help="score the checkpoint of this step and leave")
+    parser.add_argument(
+        "--dump",
+        type=Path,
+        metavar="DIR",
+        help="write ground truth and detections there, as COCO JSON, to score them by hand",
+    )
+    return parser.parse_args(argv)

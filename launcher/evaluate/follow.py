@@ -1,0 +1,102 @@
+"""Which checkpoint is scored next. No TensorFlow: folder, ledger and rules only."""
+
+import hashlib
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from launcher.contract import read_jsonl
+
+STATE_FILE = "checkpoint"  # tf.train.CheckpointManager's, written after the files it lists
+_ENTRY = re.compile(r'^all_model_checkpoint_paths: "(?:.*/)?ckpt-(\d+)"$', re.MULTILINE)
+
+
+def prefix(folder: Path, step: int) -> Path:
+    return folder / f"ckpt-{step}"
+
+
+def exists(folder: Path, step: int) -> bool:
+    return (folder / f"ckpt-{step}.index").is_file()
+
+
+def listed_steps(folder: Path) -> list[int]:
+    """The steps of the complete checkpoints, in order.
+
+    From the state file and not from the files: a checkpoint that is being written is not in it.
+    """
+    try:
+        state = (folder / STATE_FILE).read_text(errors="replace")
+    except FileNotFoundError:
+        return []
+    return sorted({s for s in map(int, _ENTRY.findall(state)) if exists(folder, s)})
+
+
+def digest(folder: Path, step: int) -> str:
+    """SHA-256 over the data files of a checkpoint, in order of their names.
+
+    Raises FileNotFoundError when the checkpoint is gone.
+    """
+    files = sorted(folder.glob(f"ckpt-{step}.data-*"))
+    if not files:
+        raise FileNotFoundError(prefix(folder, step))
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
+
+
+def next_step(
+    listed: Collection[int], scored: Collection[int], total_steps: int, every: str
+) -> int | None:
+    """The step to score now, None to wait (or, when `total_steps` is scored, to leave).
+
+    every: "checkpoint" takes each in order, "newest" skips those that were overtaken, "last" waits
+    for the one of `total_steps`, which no rule leaves out.
+    """
+    open_steps = {s for s in listed if s <= total_steps} - set(scored)
+    if every == "last":
+        return total_steps if total_steps in open_steps else None
+    if every == "newest":
+        newest = max(scored, default=-1)
+        return max((s for s in open_steps if s > newest), default=None)
+    return min(open_steps, default=None)
+
+
+def newest_open(listed: Collection[int], scored: Collection[int]) -> int | None:
+    """The newest checkpoint, unless it is scored: what is left to do for a run that ended."""
+    newest = max(listed, default=None)
+    return None if newest in scored else newest
+
+
+class Ledger:
+    """The steps that `eval.jsonl` holds scores of.
+
+    A group that restarts from an older checkpoint trains some steps again and writes other weights
+    under the same step. So a score counts only while it is of the checkpoint that is on disk, by
+    its SHA-256, or of one that is gone.
+    """
+
+    def __init__(self, metrics: Path, folder: Path) -> None:
+        self._metrics = metrics
+        self._folder = folder
+        self._digests: dict[tuple[int, int], str] = {}  # by step and time of the index file
+
+    def scored(self, listed: Collection[int]) -> set[int]:
+        lines = {row.get("step"): row.get("sha256") for row in read_jsonl(self._metrics)}
+        return {
+            step
+            for step, sha256 in lines.items()
+            if isinstance(step, int) and (step not in listed or self._digest(step) in (sha256, ""))
+        }
+
+    def _digest(self, step: int) -> str:
+        """Of the checkpoint on disk, read again only when it changed; empty when it is gone."""
+        try:
+            changed = (self._folder / f"ckpt-{step}.index").stat().st_mtime_ns
+            if (step, changed) not in self._digests:
+                self._digests[step, changed] = digest(self._folder, step)
+            return self._digests[step, changed]
+        except FileNotFoundError:
+            return ""

@@ -1,0 +1,78 @@
+"""This process: its environment, its log line, and when it has to leave."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import MutableMapping
+from types import FrameType
+
+from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, ENV_TF_CONFIG
+from launcher.errors import ConfigError, WorkerExit
+
+
+class Stopped(SystemExit):
+    """SIGTERM, or the supervisor is gone: leave now. Scores can be made again any time."""
+
+    def __init__(self) -> None:
+        super().__init__(int(WorkerExit.STOPPED))
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
+
+
+class Environment:
+    """What the evaluator takes from its environment; drops what it must not have.
+
+    Raises ConfigError for a value that is no number.
+    """
+
+    def __init__(self, env: MutableMapping[str, str]) -> None:
+        self.attempt = _number(env, ENV_ATTEMPT, least=0) or 0
+        self.cpu_threads = _number(env, ENV_CPU_THREADS, least=1)
+        self._parent = _number(env, ENV_PARENT_PID, least=1)
+        self._is_child = self._parent == os.getppid()
+        # TensorFlow reads TF_CONFIG by itself, and the evaluator is never part of the cluster.
+        if env.pop(ENV_TF_CONFIG, None):
+            say(f"warning: {ENV_TF_CONFIG} is set and not used: the evaluator has no cluster")
+
+    def check_parent(self) -> None:
+        """Raises Stopped when the process of LAUNCHER_PARENT_PID is gone."""
+        if self._parent is not None and not self._has_parent(self._parent):
+            say(f"process {self._parent} that started this one is gone: leaving")
+            raise Stopped
+
+    def _has_parent(self, pid: int) -> bool:
+        # A child is given to another parent at once. A pid alone says less: that of a killed
+        # process stays until it is waited for.
+        if self._is_child:
+            return os.getppid() == pid
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+
+def leave_on_sigterm() -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _number(env: MutableMapping[str, str], name: str, least: int) -> int | None:
+    text = env.get(name, "")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigError(
+            f'"{text}" is not a whole number of at least {least}',
+            place=f"environment variable {name}",
+            remedy="Correct it or leave it out",
+        )
+    return int(text)

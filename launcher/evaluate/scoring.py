@@ -1,0 +1,183 @@
+"""One checkpoint, from its weights to its written scores. Needs TensorFlow, see detector.py."""
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from PIL import Image
+
+from launcher import records
+from launcher.contract import RunPaths, append_jsonl, write_json
+from launcher.errors import ConfigError, DataError
+from launcher.evaluate import coco, follow, pictures
+from launcher.evaluate.detector import CheckpointGone, Detections, Detector
+from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
+from launcher.evaluate.process import say
+from launcher.evaluate.writers import TensorBoard, write_png
+
+SHOWN = 8  # val images in the picture, the same ones for all steps
+REPORT_SECONDS = 60.0  # between two progress lines
+
+CocoResult = dict[str, Any]
+
+
+class Scorer:
+    """Scores one checkpoint after the other. `between` is called between batches."""
+
+    def __init__(
+        self,
+        paths: RunPaths,
+        truth: GroundTruth,
+        detector: Detector,
+        between: Callable[[], None],
+        dump: Path | None = None,
+    ) -> None:
+        self._paths = paths
+        self._truth = truth
+        self._dataset = truth.to_coco()
+        self._by_source_id = {image.source_id: image for image in truth.images}
+        self._detector = detector
+        self._between = between
+        self._dump = dump
+        self._board = TensorBoard(paths.tensorboard / "eval")
+        self._shown = choose(truth.images, SHOWN)
+        encoded = encoded_images(self._shown)
+        self._pixels = {i: Image.open(io.BytesIO(data)) for i, data in encoded.items()}
+
+    def score(self, step: int) -> dict[str, Any] | None:
+        """The line of eval.jsonl that it wrote; None when the checkpoint is gone."""
+        folder = self._paths.checkpoints
+        started = time.monotonic()
+        say(f"scoring ckpt-{step} on {len(self._truth.images)} images")
+        try:
+            sha256 = follow.digest(folder, step)
+            self._detector.restore(follow.prefix(folder, step))
+        except (FileNotFoundError, CheckpointGone):
+            say(f"ckpt-{step} was deleted before it could be read: skipped")
+            return None
+        results = self._detect()
+        images = len(self._truth.images)
+        speed = images / (time.monotonic() - started)
+        scores = coco.score(self._dataset, results)
+        drawn = self._draw(results)
+        picture = self._paths.picture(step)
+        write_png(picture, pictures.contact_sheet(drawn))
+        self._board.write(step, scores.numbers, drawn)
+        self._write_dump(step, results)
+        row = {
+            "step": step,
+            "checkpoint": f"{folder.name}/ckpt-{step}",
+            "sha256": sha256,
+            "time": time.time(),
+            "seconds": round(time.monotonic() - started, 3),
+            "images": images,
+            "detections": len(results),
+            **scores.numbers,
+            "per_category": scores.per_category,
+            "picture": str(picture.relative_to(self._paths.root)),
+        }
+        append_jsonl(self._paths.eval_metrics, row)
+        say(
+            f"step {step}: mAP {row['mAP']:.4f}, AP50 {row['AP50']:.4f}, {len(results)} detections "
+            f"({speed:.1f} images/s, {row['seconds']:.1f} s with the scores)"
+        )
+        return row
+
+    def close(self) -> None:
+        self._board.close()
+
+    def _detect(self) -> list[CocoResult]:
+        results: list[CocoResult] = []
+        done, started = 0, time.monotonic()
+        report = started + REPORT_SECONDS
+        try:
+            for batch in self._detector.detect():
+                self._between()
+                for found in batch:
+                    results.extend(self._coco_results(found))
+                done += len(batch)
+                if time.monotonic() >= report:
+                    say(f"{done} images, {done / (time.monotonic() - started):.1f} images/s")
+                    report += REPORT_SECONDS
+        except tf.errors.ResourceExhaustedError as e:
+            raise ConfigError(
+                f"out of memory with {self._detector.batch} images at a time",
+                place="batch.per_replica_batch",
+                remedy="Lower it, or give the evaluator a larger accelerator",
+            ) from e
+        except tf.errors.OpError as e:
+            if damage := self._find_damage():
+                raise damage from None
+            raise DataError(
+                f"the val records cannot be read ({str(e).splitlines()[0][:300]})",
+                place=str(self._truth.images[0].path.parent),
+            ) from e
+        if done != len(self._truth.images):
+            raise self._changed(f"{done} images, {len(self._truth.images)} before")
+        return results
+
+    def _coco_results(self, found: Detections) -> list[CocoResult]:
+        image = self._by_source_id.get(found.source_id)
+        if image is None:
+            raise self._changed(f'image/source_id "{found.source_id}" is new')
+        return [
+            {
+                "image_id": image.id,
+                "category_id": category,
+                "bbox": box,
+                "score": score,
+            }
+            for box, score, category in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+            )
+        ]
+
+    def _find_damage(self) -> DataError | None:
+        """Names the record that TensorFlow could not decode."""
+        files = sorted({image.path for image in self._truth.images})
+        return records.locate_damage(files, max(self._truth.categories))
+
+    def _changed(self, what: str) -> DataError:
+        return DataError(
+            f"the val records changed while they were scored: {what}",
+            place=str(self._truth.images[0].path.parent),
+            remedy="Leave them as they are until the run has ended, then start the evaluator again",
+        )
+
+    def _draw(self, results: Sequence[CocoResult]) -> list[Image.Image]:
+        wanted: dict[int, list[pictures.Shown]] = {image.id: [] for image in self._shown}
+        for result in results:
+            if result["image_id"] in wanted:
+                wanted[result["image_id"]].append(_shown(result))
+        return [
+            pictures.draw(
+                self._pixels[image.id], _truth_of(image), wanted[image.id], self._truth.categories
+            )
+            for image in self._shown
+        ]
+
+    def _write_dump(self, step: int, results: Sequence[Mapping[str, Any]]) -> None:
+        """The very input of the scores, for pycocotools run by hand."""
+        if self._dump is not None:
+            write_json(self._dump / "ground_truth.json", self._dataset)
+            write_json(self._dump / f"detections-{step}.json", list(results))
+
+
+def choose(images: Sequence[ValImage], count: int) -> list[ValImage]:
+    """`count` images that have boxes, spread over the whole set."""
+    with_boxes = [image for image in images if image.boxes]
+    if len(with_boxes) <= count:
+        return with_boxes
+    return [with_boxes[i * len(with_boxes) // count] for i in range(count)]
+
+
+def _truth_of(image: ValImage) -> list[pictures.Shown]:
+    return [pictures.Shown(b.x, b.y, b.width, b.height, b.category) for b in image.boxes]
+
+
+def _shown(result: CocoResult) -> pictures.Shown:
+    x, y, width, height = result["bbox"]
+    return pictures.Shown(x, y, width, height, result["category_id"], result["score"])

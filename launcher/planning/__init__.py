@@ -1,0 +1,20 @@
+"""From a spec to a plan: batch, learning rate, steps, the effective pipeline.config, processes.
+
+arithmetic   the rules, on integers and fractions
+source       the recipe or the user's file that the numbers come from
+schedule     a learning rate schedule, read and scaled
+division     replicas x per-replica batch x accumulation, or the nearest valid choices
+data         records, label map, counts, classes, weights
+norm         over how many images batch normalization works
+effective    the patched pipeline.config
+warnings     what a person should know
+plan, make   the result
+table        the same for people
+"""
+
+from launcher.planning.data import DataPlan, FineTune, missing_data
+from launcher.planning.make import make_plan
+from launcher.planning.plan import Plan, Role
+from launcher.planning.table import Row, table
+
+__all__ = ["DataPlan", "FineTune", "Plan", "Role", "Row", "make_plan", "missing_data", "table"]

@@ -1,0 +1,148 @@
+"""The data of a run: what the spec says, then what the pipeline.config says, then defaults."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import DataError, Problem
+from launcher.odapi import label_map as label_maps
+from launcher.odapi.protos import Message
+from launcher.planning.schedule import start_of
+from launcher.planning.source import Source, source_of
+from launcher.records.files import expand
+from launcher.spec import JobSpec, shapes_of
+from launcher.spec.fields import absolute, is_url
+
+PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
+"""What the published files have in place of a path."""
+
+_COCO2017 = {"train_images": 118_287, "val_images": 5_000}
+"""Images of COCO 2017 (cocodataset.org)."""
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Patterns and label map as absolute paths, empty where nobody has named them yet."""
+
+    dataset: str
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    label_map: str
+    train_images: int | None
+    val_images: int | None
+    num_classes: int | None
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """The weights that training starts from."""
+
+    checkpoint: str
+    kind: str
+
+
+def data_of(spec: JobSpec, source: Source) -> DataPlan:
+    """Raises DataError for a label map that is there but cannot be read."""
+    given, shapes = spec.data, shapes_of(spec)
+    dataset = given.dataset or ("custom" if shapes or not source.recipe else "coco2017")
+    own = source.pipeline
+    train = given.train or _paths(own.train_input_reader)
+    readers = list(own.eval_input_reader)
+    val = given.val or (_paths(readers[0]) if readers else ())
+    labels = given.label_map or _real(own.train_input_reader.label_map_path)
+    counts: dict[str, Any] = dict(_COCO2017) if dataset == "coco2017" else {}
+    if shapes:
+        train, val, labels = (shapes.train,), (shapes.val,), shapes.label_map
+        counts = {"train_images": shapes.train_images, "val_images": shapes.val_images}
+    return DataPlan(
+        dataset=dataset,
+        train=train,
+        val=val,
+        label_map=labels,
+        train_images=given.train_images or counts.get("train_images"),
+        val_images=given.val_images or counts.get("val_images"),
+        num_classes=given.num_classes or _num_classes(dataset, labels, source),
+    )
+
+
+def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
+    """The spec's checkpoint, else the one that the user's own file names; never a placeholder."""
+    if spec.train.fine_tune_checkpoint and spec.train.fine_tune_type:
+        return FineTune(spec.train.fine_tune_checkpoint, spec.train.fine_tune_type)
+    config = source.pipeline.train_config
+    checkpoint = _real(config.fine_tune_checkpoint)
+    if not checkpoint:
+        return None
+    return FineTune(checkpoint, start_of(config))
+
+
+def missing_data(spec: JobSpec) -> list[Problem]:
+    """What a run of `spec` would read and is not there. Looks at names only; opens no record.
+
+    Drawn data counts as there: submit draws it. URLs are not looked up.
+    """
+    source = source_of(spec)
+    problems: list[Problem] = []
+    data = data_of(spec, source)
+    if spec.data.synthetic is None:
+        problems += _missing_records(spec, "data.train", data.train)
+        problems += _missing_records(spec, "data.val", data.val)
+        problems += _missing_label_map(spec, data.label_map)
+    fine_tune = fine_tune_of(spec, source)
+    if fine_tune and not _has_checkpoint(fine_tune.checkpoint):
+        what = f"{fine_tune.checkpoint}: no such checkpoint ({fine_tune.checkpoint}.index)"
+        remedy = "Give the checkpoint's path without .index, as /data/model/ckpt-0"
+        problems.append(spec.problem("train.fine_tune_checkpoint", what, remedy))
+    return problems
+
+
+def _missing_records(spec: JobSpec, field: str, patterns: tuple[str, ...]) -> list[Problem]:
+    if not patterns:
+        return [spec.problem(field, "is not set", "Name the record files, as *.record-*")]
+    problems = []
+    for pattern in patterns:
+        try:
+            if not is_url(pattern):
+                expand(pattern)
+        except DataError as e:
+            what = f"{pattern} {e.problems[0].what}"
+            problems.append(spec.problem(field, what, e.problems[0].remedy))
+    return problems
+
+
+def _missing_label_map(spec: JobSpec, path: str) -> list[Problem]:
+    if not path:
+        return [spec.problem("data.label_map", "is not set", "Name a label map (.pbtxt)")]
+    if is_url(path) or Path(path).is_file():
+        return []
+    what = "is a folder" if Path(path).is_dir() else "no such file"
+    return [spec.problem("data.label_map", f"{path}: {what}", "Name a label map (.pbtxt)")]
+
+
+def _has_checkpoint(path: str) -> bool:
+    return is_url(path) or Path(f"{path}.index").is_file()
+
+
+def _num_classes(dataset: str, labels: str, source: Source) -> int | None:
+    """The published head for COCO; for other data what its label map holds, once it is there."""
+    if dataset == "coco2017":
+        return model_classes(source.recipe.build() if source.recipe else source.pipeline)
+    if labels and not is_url(labels) and Path(labels).is_file():
+        return max(label_maps.read(Path(labels)))
+    return model_classes(source.pipeline)
+
+
+def model_classes(pipeline: Message) -> int | None:
+    """None for a model that has no such number (experimental ones)."""
+    model = getattr(pipeline.model, pipeline.model.WhichOneof("model"))
+    return int(model.num_classes) if "num_classes" in model.DESCRIPTOR.fields_by_name else None
+
+
+def _paths(reader: Message) -> tuple[str, ...]:
+    paths = [_real(path) for path in reader.tf_record_input_reader.input_path]
+    return tuple(path for path in paths if path)
+
+
+def _real(path: str) -> str:
+    """Absolute, against the current directory as the OD API reads it; empty for a placeholder."""
+    return "" if PLACEHOLDER in path or not path.strip() else absolute(path)

@@ -1,0 +1,149 @@
+"""How a spec's global batch is divided over its replicas, and the message when it cannot be."""
+
+from dataclasses import dataclass
+
+from launcher.planning.arithmetic import (
+    LARGEST,
+    Alternatives,
+    NotWholeError,
+    Split,
+    alternatives,
+    exact,
+    largest_divisor,
+    replica_count,
+    scale_of,
+    scaled_steps,
+    split,
+)
+from launcher.planning.source import Source
+from launcher.spec import JobSpec
+from launcher.spec.sections import Cluster
+
+_LINEAR_RULE_HOLDS = 32
+"""From 256 to 8,192 images a step the linear rule kept the accuracy (arXiv 1706.02677)."""
+
+
+def divide(spec: JobSpec, source: Source) -> Split:
+    """Raises SpecError with the nearest valid choices when the accumulation is not whole."""
+    cluster = spec.cluster
+    replicas = replica_count(cluster.workers, cluster.gpus_per_worker)
+    global_batch = spec.batch.global_batch or source.reference.batch
+    if replicas > LARGEST:
+        raise spec.error("cluster.workers", f"{replicas:,} replicas", f"At most {LARGEST:,}")
+    per_replica = spec.batch.per_replica_batch or _default(spec, source, global_batch, replicas)
+    try:
+        return split(global_batch, replicas, per_replica)
+    except NotWholeError:
+        request = _Request(global_batch, replicas, per_replica, _devices(cluster))
+        place = "cluster.workers" if global_batch < replicas else "batch.global_batch"
+        what, remedy = _refusal(request, source)
+        raise spec.error(place, what, remedy) from None
+
+
+@dataclass(frozen=True)
+class _Request:
+    global_batch: int
+    replicas: int
+    per_replica_batch: int
+    devices: str
+
+    @property
+    def at_once(self) -> int:
+        """Images of one micro-step over all replicas."""
+        return self.replicas * self.per_replica_batch
+
+
+def _default(spec: JobSpec, source: Source, global_batch: int, replicas: int) -> int:
+    """What one replica holds when the spec does not say it."""
+    share, rest = divmod(global_batch, replicas)
+    if source.file is None or source.file_facts is None:
+        per_core = source.images_per_core or 1
+        # A share that is no whole number is refused by the caller, with this in its message.
+        return (
+            min(per_core, max(1, share)) if rest or not share else largest_divisor(share, per_core)
+        )
+    own, own_rest = divmod(source.file_facts.batch, replicas)
+    if own_rest or not own:
+        raise spec.error(
+            "batch.per_replica_batch",
+            f"is not set, and batch_size {source.file_facts.batch} of {source.file} is no "
+            f"multiple of {replicas:,} replicas",
+            "Set batch.per_replica_batch to the images that one accelerator's memory holds",
+        )
+    return min(own, share) if share and not rest else own
+
+
+def _refusal(request: _Request, source: Source) -> tuple[str, str]:
+    """What is wrong, and every way out with one change."""
+    product = (
+        f"replicas ({request.replicas:,}) x per_replica_batch ({request.per_replica_batch:,})"
+        f" = {request.at_once:,}"
+    )
+    around = alternatives(request.global_batch, request.replicas, request.per_replica_batch)
+    ways = [_by_replicas(request, around), _by_per_replica_batch(request, around)]
+    if request.global_batch < request.at_once:
+        what = f"global batch {request.global_batch:,} is less than {product}"
+        ways.append(_by_linear_rule(request, source))
+    else:
+        what = (
+            f"global batch {request.global_batch:,} is not a multiple of {product}: "
+            f"accumulation would be {request.global_batch / request.at_once:.4g} steps"
+        )
+        ways.insert(0, _by_accumulation(request, around))
+    return what, "Nearest valid: " + "; or ".join(way for way in ways if way)
+
+
+def _by_accumulation(request: _Request, around: Alternatives) -> str:
+    choices = [
+        f"{batch} ({batch // request.at_once} accumulation steps)"
+        for batch in around.global_batches
+    ]
+    return f"batch.global_batch {_either(choices)}"
+
+
+def _by_replicas(request: _Request, around: Alternatives) -> str:
+    choices = [f"{count:,}" for count in around.replicas]
+    if not choices:
+        # per_replica_batch itself does not divide the batch: with 1 image each, something does.
+        count = largest_divisor(request.global_batch, request.replicas)
+        return "" if count == request.replicas else f"{count:,} {request.devices} of 1 image each"
+    return f"{_either(choices)} {request.devices} instead of {request.replicas:,}"
+
+
+def _by_per_replica_batch(request: _Request, around: Alternatives) -> str:
+    if request.global_batch < request.replicas:
+        return ""
+    by_global: dict[int, list[str]] = {}
+    for batch, for_global in around.per_replica_batches:
+        by_global.setdefault(for_global, []).append(str(batch))
+    choices = [
+        _either(batches)
+        + ("" if total == request.global_batch else f" with batch.global_batch {total}")
+        for total, batches in by_global.items()
+    ]
+    return f"batch.per_replica_batch {_either(choices)}" if choices else ""
+
+
+def _by_linear_rule(request: _Request, source: Source) -> str:
+    """A larger batch, and what it would do to the rate."""
+    reference, larger = source.reference, request.at_once
+    if larger > LARGEST:
+        return ""
+    scale = scale_of(larger, reference.batch)
+    rate = float(exact(reference.learning_rate) * scale)
+    steps = scaled_steps(reference.total_steps, scale)
+    text = (
+        f"batch.global_batch {larger}, for which linear scaling would make the learning rate "
+        f"{reference.learning_rate:g} x {float(scale):g} = {rate:g} over {steps:,} steps"
+    )
+    return f"{text}, far beyond what was shown to train" if scale > _LINEAR_RULE_HOLDS else text
+
+
+def _devices(cluster: Cluster) -> str:
+    if not cluster.gpus_per_worker:
+        return "workers"
+    return "GPUs" if cluster.workers == 1 else "GPUs in all"
+
+
+def _either(choices: list[str]) -> str:
+    return " or ".join(choices)

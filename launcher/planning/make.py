@@ -1,0 +1,130 @@
+"""From a spec to its plan. Pure but for reading the files that the spec names."""
+
+from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, WorkerConfig
+from launcher.odapi import pipeline as pipelines
+from launcher.planning.arithmetic import Split
+from launcher.planning.data import DataPlan, data_of, fine_tune_of
+from launcher.planning.division import divide
+from launcher.planning.effective import effective
+from launcher.planning.norm import norm_of, wants_sync
+from launcher.planning.plan import Plan, Role
+from launcher.planning.schedule import Facts, facts_of
+from launcher.planning.source import Source, source_of
+from launcher.planning.warnings import warnings_of
+from launcher.spec import JobSpec
+
+
+def make_plan(spec: JobSpec) -> Plan:
+    """What a run of `spec` is. Data need not be there yet (`missing_data` tells).
+
+    Raises SpecError: the batch cannot be divided, the schedule cannot be scaled that far, or the
+    pipeline.config cannot be read; DataError: the label map cannot be.
+    """
+    source = source_of(spec)
+    split = divide(spec, source)
+    data = data_of(spec, source)
+    fine_tune = fine_tune_of(spec, source)
+    pipeline = effective(
+        source,
+        split,
+        data,
+        fine_tune,
+        lr_scaling=spec.batch.lr_scaling,
+        sync_batch_norm=wants_sync(spec.train.sync_batch_norm, source, split),
+    )
+    # Read back from what the workers get, so that the plan cannot say anything else.
+    facts = facts_of(pipeline.train_config, source.reference_place)
+    norm = norm_of(pipeline.model, source, split)
+    return Plan(
+        name=spec.name,
+        root=spec.root,
+        recipe=source.recipe.name if source.recipe else None,
+        replicas=split.replicas,
+        workers=spec.cluster.workers,
+        gpus_per_worker=spec.cluster.gpus_per_worker,
+        global_batch=split.global_batch,
+        per_replica_batch=split.per_replica_batch,
+        accumulation_steps=split.accumulation_steps,
+        learning_rate=facts.learning_rate,
+        warmup_learning_rate=facts.warmup_learning_rate,
+        warmup_steps=facts.warmup_steps,
+        total_steps=facts.total_steps,
+        images_seen=facts.images,
+        epochs=_epochs(facts.images, data.train_images),
+        target_map=_target(spec, source, data),
+        tolerance=spec.evaluate.tolerance,
+        max_restarts=spec.restart.max_restarts,
+        warnings=warnings_of(source, split, data, fine_tune, norm),
+        worker_config=_worker_config(spec, split, facts, data),
+        pipeline_text=pipelines.to_text(pipeline),
+        spec=spec,
+        roles=_roles(spec),
+        reference_batch=source.reference.batch,
+        reference_is_recipe=source.follows_recipe,
+        schedule=facts.schedule,
+        norm=norm,
+        data=data,
+        fine_tune=fine_tune,
+        recipe_facts=source.recipe_facts,
+        file_facts=source.file_facts,
+    )
+
+
+def _epochs(images_seen: int, train_images: int | None) -> float | None:
+    """To four digits, as 324.6; None when the size of the data set is not known."""
+    return float(f"{images_seen / train_images:.4g}") if train_images else None
+
+
+def _target(spec: JobSpec, source: Source, data: DataPlan) -> float | None:
+    if spec.evaluate.target_map is not None:
+        return spec.evaluate.target_map
+    published = source.recipe.published_map if source.recipe else None
+    return published if data.dataset == "coco2017" else None
+
+
+def _worker_config(spec: JobSpec, split: Split, facts: Facts, data: DataPlan) -> WorkerConfig:
+    return WorkerConfig(
+        name=spec.name,
+        workers=spec.cluster.workers,
+        gpus_per_worker=spec.cluster.gpus_per_worker,
+        replicas=split.replicas,
+        global_batch=split.global_batch,
+        per_replica_batch=split.per_replica_batch,
+        accumulation_steps=split.accumulation_steps,
+        learning_rate=facts.learning_rate,
+        warmup_learning_rate=facts.warmup_learning_rate,
+        warmup_steps=facts.warmup_steps,
+        total_steps=facts.total_steps,
+        seed=spec.train.seed,
+        precision=spec.train.precision,
+        checkpoint_steps=spec.train.checkpoint_every.steps,
+        checkpoint_minutes=spec.train.checkpoint_every.minutes,
+        keep_checkpoints=spec.train.keep_checkpoints,
+        stall_timeout_seconds=spec.restart.stall_timeout_seconds,
+        train_images=data.train_images,
+        val_images=data.val_images,
+        evaluate_every=spec.evaluate.every,
+    )
+
+
+def _roles(spec: JobSpec) -> tuple[Role, ...]:
+    cluster, root = spec.cluster, str(spec.root)
+    evaluator_gpus = spec.evaluate.gpus
+    if evaluator_gpus is None:
+        evaluator_gpus = min(1, cluster.gpus_per_worker)
+    return (
+        Role(
+            name="worker",
+            count=cluster.workers,
+            argv=("-m", WORKER_MODULE, root),
+            env=dict(cluster.env),
+            gpus=cluster.gpus_per_worker,
+        ),
+        Role(
+            name="evaluator",
+            count=1,
+            argv=("-m", EVALUATOR_MODULE, root),
+            env=dict(cluster.env),
+            gpus=evaluator_gpus,
+        ),
+    )

@@ -1,0 +1,101 @@
+"""Where a run's model, batch, rate and schedule come from: the recipe, or the user's own file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher import recipes
+from launcher.errors import SpecError
+from launcher.odapi import pipeline as pipelines
+from launcher.odapi.protos import Message
+from launcher.planning.schedule import Facts, facts_of
+from launcher.spec import JobSpec
+
+if TYPE_CHECKING:
+    from launcher.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model and the numbers that it is trained with, before anything is scaled.
+
+    `recipe` is the published recipe that the spec names or the file's model section matches.
+    `train_config` is the reference's: whose batch, rate and schedule are scaled for this run.
+    """
+
+    pipeline: Message
+    recipe: "Recipe | None"
+    recipe_facts: Facts | None
+    file: str | None
+    file_facts: Facts | None
+    train_config: Message
+    reference: Facts
+    reference_place: str
+
+    @property
+    def follows_recipe(self) -> bool:
+        """False when the user's own file is the reference."""
+        return self.reference is self.recipe_facts
+
+    @property
+    def images_per_core(self) -> int | None:
+        return self.recipe.images_per_core if self.recipe else None
+
+
+def source_of(spec: JobSpec) -> Source:
+    """Raises SpecError when the file cannot be read or its numbers cannot be trained with."""
+    if spec.recipe is not None:
+        return _of_recipe(recipes.get(spec.recipe))
+    return _of_file(spec)
+
+
+def _of_recipe(recipe: "Recipe") -> Source:
+    built = recipe.build()
+    place = f"recipe {recipe.name}"
+    facts = facts_of(built.train_config, place)
+    return Source(built, recipe, facts, None, None, built.train_config, facts, place)
+
+
+def _of_file(spec: JobSpec) -> Source:
+    assert spec.pipeline_config is not None  # noqa: S101 (a rule of JobSpec)
+    file = str(spec.pipeline_config)
+    own = _read(spec)
+    if own.model.WhichOneof("model") is None:
+        raise spec.error("pipeline_config", f"{file} has no model section", "Name a recipe instead")
+    place = f"{file}: train_config"
+    recipe = recipes.match(own)
+    if recipe is None or spec.batch.lr_scaling == "none":
+        facts = facts_of(own.train_config, place)
+        published = _of_recipe(recipe).reference if recipe else None
+        return Source(own, recipe, published, file, facts, own.train_config, facts, place)
+    reference = _of_recipe(recipe)
+    return Source(
+        own,
+        recipe,
+        reference.reference,
+        file,
+        _facts_or_none(own.train_config, place),
+        reference.train_config,
+        reference.reference,
+        reference.reference_place,
+    )
+
+
+def _read(spec: JobSpec) -> Message:
+    assert spec.pipeline_config is not None  # noqa: S101
+    try:
+        return pipelines.read(spec.pipeline_config)
+    except SpecError as e:
+        if not spec.origin.file or Path(spec.origin.file).absolute() == spec.pipeline_config:
+            raise  # a bare pipeline.config: its own place says it all
+        problem = e.problems[0]
+        what = f"{problem.place}: {problem.what}"
+        raise spec.error("pipeline_config", what, problem.remedy) from None
+
+
+def _facts_or_none(train_config: Message, place: str) -> Facts | None:
+    """A file whose own numbers are not used may lack them."""
+    try:
+        return facts_of(train_config, place)
+    except SpecError:
+        return None

@@ -1,0 +1,104 @@
+"""What a person should know about a plan although it can run."""
+
+from collections.abc import Iterator
+
+from launcher.planning.arithmetic import Split, exact, scale_of
+from launcher.planning.data import DataPlan, FineTune
+from launcher.planning.norm import Norm
+from launcher.planning.schedule import schedule_end
+from launcher.planning.source import Source
+
+
+def warnings_of(
+    source: Source, split: Split, data: DataPlan, fine_tune: FineTune | None, norm: Norm
+) -> tuple[str, ...]:
+    return (
+        *_norm(source, split, norm),
+        *_adam(source, split),
+        *_weights(source, data, fine_tune),
+        *_overridden(source),
+        *_own_end(source),
+    )
+
+
+def _norm(source: Source, split: Split, norm: Norm) -> Iterator[str]:
+    if not norm.too_few:
+        return
+    whose = "the recipe" if source.recipe else "a sound choice"
+    text = (
+        f"batch normalization over {norm.images} images, {norm.wanted} in {whose}: gradient "
+        "accumulation does not mend that (measured with the same global batch: mAP 0.03 at 2 "
+        "images against 0.42 at 32)"
+    )
+    if split.replicas > 1 and not norm.synchronised:
+        text += ". train.sync_batch_norm: true would share them among the replicas"
+    yield text
+
+
+def _adam(source: Source, split: Split) -> Iterator[str]:
+    scale = scale_of(split.global_batch, source.reference.batch)
+    if source.reference.optimizer == "adam" and scale != 1:
+        yield (
+            f"the linear rule is applied to Adam (x {float(scale):g}), where it is less "
+            "established than for momentum: watch the loss, or keep the recipe's global batch of "
+            f"{source.reference.batch}"
+        )
+
+
+def _weights(source: Source, data: DataPlan, fine_tune: FineTune | None) -> Iterator[str]:
+    published = source.recipe_facts or source.reference
+    if fine_tune is not None or not published.start:
+        return
+    if data.dataset == "coco2017":
+        yield (
+            "training starts from random weights, the published mAP from a "
+            f"{published.start} checkpoint: set train.fine_tune_checkpoint and fine_tune_type"
+        )
+    else:
+        yield (
+            "training starts from random weights: train.fine_tune_checkpoint needs far fewer images"
+        )
+
+
+def _overridden(source: Source) -> Iterator[str]:
+    """Where the user's own file departs from the published recipe, with the arithmetic."""
+    own, recipe = source.file_facts, source.recipe_facts
+    if source.file is None or own is None or recipe is None or source.recipe is None:
+        return
+    name = source.recipe.name
+    fate = "the recipe's is used" if source.follows_recipe else "kept, as lr_scaling is none"
+    linear = exact(recipe.learning_rate) * scale_of(own.batch, recipe.batch)
+    off = exact(own.learning_rate) / linear
+    if own.optimizer != recipe.optimizer:
+        yield f"your file's optimizer is {own.optimizer}, {name}'s is {recipe.optimizer}: {fate}"
+    elif off != 1:
+        yield (
+            f"your file's rate {own.learning_rate:g} at batch {own.batch} is {_times(float(off))} "
+            f"the linear rule's {float(linear):g} ({name}: {recipe.learning_rate:g} at "
+            f"{recipe.batch}): {fate}"
+        )
+    if own.images != recipe.images:
+        yield (
+            f"your file's {own.total_steps:,} steps x {own.batch} images = "
+            f"{_millions(own.images)} of {name}'s {_millions(recipe.images)} images: {fate}"
+        )
+
+
+def _own_end(source: Source) -> Iterator[str]:
+    """A file in which num_steps and the schedule disagree."""
+    config = source.pipeline.train_config
+    end = schedule_end(config)
+    if source.file and not source.follows_recipe and end not in (None, config.num_steps):
+        yield (
+            f"your file's num_steps is {config.num_steps:,} but its schedule ends at {end:,}: "
+            f"both are {source.reference.total_steps:,} here, before scaling, because the rate "
+            "is 0 past the schedule's end"
+        )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.3g}x"
+
+
+def _millions(images: int) -> str:
+    return f"{images / 1e6:.3g} M" if images >= 1e5 else f"{images:,}"

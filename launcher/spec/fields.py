@@ -1,0 +1,180 @@
+"""The kinds of value that a job spec has, each with the message for a wrong one.
+
+Numbers are strict: "4" is text, true is no number, 4.5 is no whole number. A message says so
+instead of guessing.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+LARGEST = 2**31 - 1
+"""The largest batch: pipeline.config holds uint32, TensorFlow casts to int32."""
+
+REFUSAL = "launcher"
+"""The pydantic error type of refusals that bring their own words."""
+
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME_LENGTH = 47  # leaves 16 of Kubernetes' 63 for what is appended: role, attempt, index
+_LABEL_LENGTH = 63
+_LONGEST_PATH = 4096  # Linux' PATH_MAX
+
+
+def refusal(what: str, remedy: str = "") -> PydanticCustomError:
+    """A value is wrong in a way that pydantic's own messages would not explain."""
+    return PydanticCustomError(REFUSAL, "{what}", {"what": what, "remedy": remedy})
+
+
+def is_url(path: str) -> bool:
+    """gs://bucket/x and the like: no path of this machine."""
+    return bool(_URL.match(path))
+
+
+def absolute(path: str, folder: Path | None = None) -> str:
+    """`path` below `folder` (default: the current directory), ~ expanded; URLs as they are."""
+    if is_url(path):
+        return path
+    return os.path.normpath((folder or Path.cwd()) / os.path.expanduser(path))  # noqa: PTH111
+
+
+def label_of(text: str) -> str:
+    """`text` made a valid job name: EfficientDet_D3 -> efficientdet-d3."""
+    label = re.sub(r"[^a-z0-9]+", "-", text.lower())[:_NAME_LENGTH].strip("-")
+    return label or "run"
+
+
+def _is_name(text: str) -> str:
+    if not _LABEL.fullmatch(text) or len(text) > _NAME_LENGTH:
+        raise refusal(
+            f"{_cut(text)!r} is not a name: 1 to {_NAME_LENGTH} small letters, digits and "
+            "dashes, no dash at an end (a DNS label)",
+            f"Use {label_of(text)}",
+        )
+    return text
+
+
+def _is_label(text: str) -> str:
+    parts = text.split(".")
+    if not all(_LABEL.fullmatch(p) and len(p) <= _LABEL_LENGTH for p in parts):
+        raise refusal(
+            f"{_cut(text)!r} is not a Kubernetes name: small letters, digits and dashes",
+            "Use the name of an object in the cluster",
+        )
+    return text
+
+
+def _is_quantity(text: str) -> str:
+    if not _QUANTITY.fullmatch(text):
+        raise refusal(f"{_cut(text)!r} is not an amount of memory", "Write it as 16Gi or 512M")
+    return text
+
+
+def _is_env_name(text: str) -> str:
+    if not _ENV_NAME.fullmatch(text):
+        raise refusal(
+            f"{_cut(text)!r} is not the name of an environment variable",
+            "Use letters, digits and _",
+        )
+    if text == "TF_CONFIG" or text.startswith("LAUNCHER_"):
+        raise refusal(f"{text} is set by launcher itself", "Remove it")
+    return text
+
+
+def _is_mount(text: str) -> str:
+    if not text.startswith("/"):
+        raise refusal(f"{_cut(text)!r} is not an absolute path", f"Use /{text.lstrip('./')}")
+    return text
+
+
+def _is_given(text: str) -> str:
+    if not text.strip():
+        raise refusal("is empty", "Give a value or remove the key")
+    return text
+
+
+def _to_path(value: Any) -> Any:
+    """Text to an absolute path. Anything else stays for pydantic to refuse."""
+    return Path(_path_text(value)) if isinstance(value, str | Path) else value
+
+
+def _to_patterns(value: Any) -> Any:
+    """One text or a list of them to a tuple of absolute paths."""
+    if isinstance(value, str | Path):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise refusal(
+            f"must be a path or a list of paths, not {_cut(str(value))}",
+            "Write a path, as /data/train.record-?????-of-00100",
+        )
+    if not value:
+        raise refusal("is an empty list", "Name at least one file or pattern, or remove the key")
+    return tuple(_path_text(v) if isinstance(v, str | Path) else v for v in value)
+
+
+def _to_location(value: Any) -> Any:
+    return _path_text(value) if isinstance(value, str | Path) else value
+
+
+def _path_text(value: str | Path) -> str:
+    text = str(value)
+    _is_given(text)
+    if "\0" in text:
+        raise refusal("holds a null character: not a path", "Remove it")
+    if len(text) > _LONGEST_PATH:
+        raise refusal(f"is a path of {len(text)} characters", f"At most {_LONGEST_PATH} can exist")
+    return absolute(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def offered(**later: str) -> BeforeValidator:
+    """Values that are known but refused, each with the reason and the remedy in one sentence."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value in later:
+            what, _, remedy = later[value].partition("; ")
+            raise refusal(f"{value} {what}", remedy)
+        return value
+
+    return BeforeValidator(check)
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+Text = Annotated[str, AfterValidator(_is_given)]
+KubernetesName = Annotated[str, AfterValidator(_is_label)]
+Quantity = Annotated[str, AfterValidator(_is_quantity)]
+EnvName = Annotated[str, AfterValidator(_is_env_name)]
+MountPath = Annotated[str, AfterValidator(_is_mount)]
+
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+CountOrNone = Annotated[int, Field(ge=0, le=LARGEST)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+
+FilePath = Annotated[Path, BeforeValidator(_to_path), WithJsonSchema({"type": "string"})]
+"""A path of this machine: absolute once validated."""
+
+Location = Annotated[str, BeforeValidator(_to_location)]
+"""A path or a URL (gs://...), as text."""
+
+Patterns = Annotated[
+    tuple[Location, ...],
+    BeforeValidator(_to_patterns),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
+]
+"""Glob patterns of record files: one or a list in YAML, a tuple of absolute paths once read."""

@@ -1,0 +1,84 @@
+"""`--set batch.per_replica_batch=8`: single values of a spec from the command line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from launcher.errors import Problem, SpecError
+from launcher.spec.problems import did_you_mean, is_mapping, known_keys, section_at
+from launcher.spec.yaml_tree import parse, shown
+
+_EXAMPLE = "Write it as --set batch.per_replica_batch=8"
+
+
+def apply(overrides: Sequence[str], tree: dict[str, Any], root: type[BaseModel]) -> frozenset[str]:
+    """Sets the values in `tree`; returns the dotted paths that were set.
+
+    Raises SpecError with all unknown paths and unreadable values.
+    """
+    problems: list[Problem] = []
+    dotted: set[str] = set()
+    for override in overrides:
+        try:
+            path, value = _read(override, root)
+            _set(tree, path, value, override)
+            dotted.add(".".join(path))
+        except SpecError as e:
+            problems += e.problems
+    if problems:
+        raise SpecError(problems)
+    return frozenset(dotted)
+
+
+def _read(override: str, root: type[BaseModel]) -> tuple[tuple[str, ...], Any]:
+    dotted, equals, text = override.partition("=")
+    dotted = dotted.strip()
+    if not equals or not dotted:
+        raise _error("", f"{shown(override)} is not path=value", _EXAMPLE)
+    path = _known_path(dotted, root)
+    return path, parse(text, place=f"--set {dotted}").value
+
+
+def _known_path(dotted: str, root: type[BaseModel]) -> tuple[str, ...]:
+    """The keys of a path; in a mapping of free keys (cluster.env) the rest is one key."""
+    keys = dotted.split(".")
+    path: tuple[str, ...] = ()
+    for i, key in enumerate(keys):
+        if path and is_mapping(root, path):
+            return (*path, ".".join(keys[i:]))
+        section = section_at(root, path)
+        if section is None:
+            what = f"{'.'.join(path)} is a single value: nothing is below it"
+            raise _error(dotted, what, f"Write --set {'.'.join(path)}=...")
+        if key not in section.model_fields:
+            raise _error(dotted, "unknown key", _nearest(key, path, root))
+        path = (*path, key)
+    return path
+
+
+def _nearest(key: str, path: tuple[str, ...], root: type[BaseModel]) -> str:
+    remedy = did_you_mean(key, known_keys(root, path))
+    prefix = "".join(f"{p}." for p in path)
+    # A key without its section: `per_replica_batch=8` is batch.per_replica_batch.
+    if not path:
+        for name in root.model_fields:
+            if key in known_keys(root, (name,)):
+                return f"Did you mean {name}.{key}?"
+    return remedy.replace("Did you mean ", f"Did you mean {prefix}")
+
+
+def _set(tree: dict[str, Any], path: tuple[str, ...], value: Any, override: str) -> None:
+    section: Any = tree
+    for key in path[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            what = f"the file has {shown(section)} for {key}, not a list of keys"
+            raise _error(override.partition("=")[0], what, "Correct the file")
+    section[path[-1]] = value
+
+
+def _error(dotted: str, what: str, remedy: str) -> SpecError:
+    return SpecError([Problem(f"--set {dotted}".strip(), what, remedy)])

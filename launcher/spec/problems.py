@@ -1,0 +1,162 @@
+"""pydantic's errors as Problems: field, value and remedy, in the words of a job spec."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from launcher.spec.fields import REFUSAL
+from launcher.spec.yaml_tree import Path, number_meant, shown
+
+Told = tuple[Path, str, str]
+"""Where, what, remedy."""
+
+_EXAMPLES = {"name": "Add it, as name: d3-coco", "mount_path": "Add it, as mount_path: /data"}
+
+
+def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
+    """One of `ValidationError.errors()` as where, what, remedy."""
+    path, kind, value = tuple(error["loc"]), error["type"], error["input"]
+    context = error.get("ctx", {})
+    # Alternatives (`auto | bool`) and keys of mappings add a step of pydantic's own to the path.
+    path = _without_steps(path, root)
+    if kind == REFUSAL:
+        return path, context["what"], context["remedy"]
+    if kind == "missing":
+        return path, "is required", _EXAMPLES.get(str(path[-1]), "Add it")
+    if kind == "extra_forbidden":
+        return path, "unknown key", did_you_mean(str(path[-1]), known_keys(root, path[:-1]))
+    if kind in _WANTED:
+        wanted = _WANTED[kind]
+        return path, f"must be {wanted}, not {shown(value)}", _remedy(kind, value)
+    if kind in ("greater_than", "greater_than_equal"):
+        limit = context.get("gt", context.get("ge"))
+        above = "above" if kind == "greater_than" else "at least"
+        return path, f"must be {above} {limit:g}, not {shown(value)}", "Use a larger number"
+    if kind in ("less_than", "less_than_equal"):
+        limit = context.get("lt", context.get("le"))
+        return path, f"must be at most {limit:,}, not {shown(value)}", "Use a smaller number"
+    if kind == "literal_error":
+        expected = str(context["expected"]).replace("'", "")
+        expected = expected.replace("True", "true").replace("False", "false")
+        return path, f"must be {expected}, not {shown(value)}", _nearest_word(value, expected)
+    return path, f"{error['msg']}, not {shown(value)}", "Correct the value"
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """The nearest known name, or all of them."""
+    if near := get_close_matches(word, known, n=1, cutoff=0.6):
+        return f"Did you mean {near[0]}?"
+    # cpus -> cpus_per_worker: too short for a match by letters, plain to a person.
+    if part := [k for k in known if len(word) > 2 and (word in k.split("_") or k in word)]:
+        return f"Did you mean {part[0]}?"
+    return f"Known here: {', '.join(known)}" if known else "Remove it"
+
+
+def known_keys(root: type[BaseModel], path: Path) -> list[str]:
+    """The keys of the section at `path`; none when it is no section."""
+    section = section_at(root, path)
+    return list(section.model_fields) if section else []
+
+
+def section_at(root: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model of the section at `path`. None: there is none."""
+    section: type[BaseModel] | None = root
+    for key in path:
+        if isinstance(key, int):
+            continue
+        if section is None or key not in section.model_fields:
+            return None
+        section = _section_of(section.model_fields[key].annotation)
+    return section
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The model in `Model`, `Model | None` or `tuple[Model, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in get_args(annotation):
+        if found := _section_of(part):
+            return found
+    return None
+
+
+def _without_steps(path: Path, root: type[BaseModel]) -> Path:
+    """The keys and indices that are in the file."""
+    kept: Path = ()
+    for step in path:
+        section = section_at(root, kept)
+        outside = section is not None or isinstance(step, int) or is_mapping(root, kept)
+        if outside and step != "[key]":
+            kept = (*kept, step)
+        if section is not None and isinstance(step, str) and step not in section.model_fields:
+            break
+    return kept
+
+
+def is_mapping(root: type[BaseModel], path: Path) -> bool:
+    """Whether the field at `path` takes keys of the user's own, as cluster.env."""
+    section = section_at(root, path[:-1]) if path else None
+    if section is None or path[-1] not in section.model_fields:
+        return False
+    return _mapping(section.model_fields[str(path[-1])].annotation)
+
+
+def _mapping(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is dict:
+        return True
+    return origin is Union and any(map(_mapping, get_args(annotation)))
+
+
+_WHOLE, _NUMBER, _TEXT = "a whole number", "a number", "text"
+_WANTED = {
+    "int_type": _WHOLE,
+    "int_from_float": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": "a finite number",
+    "string_type": _TEXT,
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "a mapping (key: value lines)",
+    "model_type": "a mapping (key: value lines)",
+    "model_attributes_type": "a mapping (key: value lines)",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "path_type": "a path",
+    "is_instance_of": "a path",
+}
+
+
+def _remedy(kind: str, value: Any) -> str:
+    wanted = _WANTED[kind]
+    if wanted in (_WHOLE, _NUMBER, "a finite number"):
+        return _number_remedy(wanted, value)
+    if wanted == _TEXT:
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return f'Quote it: "{shown(value)}"' if plain or isinstance(value, bool) else "Write text"
+    if wanted == "true or false":
+        return "Write true or false without quotes"
+    if wanted == "a list":
+        return "Write it in brackets, or as lines that begin with a dash"
+    return "Write a path" if wanted == "a path" else "Indent its keys below it"
+
+
+def _number_remedy(wanted: str, value: Any) -> str:
+    meant = number_meant(value) if isinstance(value, str) else None
+    if meant and (wanted != _WHOLE or "." not in meant):
+        return f"Write {meant} without quotes" if value.strip() == meant else f"Write {meant}"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"Write {int(value)}"
+    return f"Write {wanted}, as 4"
+
+
+def _nearest_word(value: Any, expected: str) -> str:
+    words = expected.replace(" or ", ", ").split(", ")
+    if isinstance(value, str) and (near := get_close_matches(value, words, n=1)):
+        return f"Did you mean {near[0]}?"
+    return f"Write {words[0]}" if len(words) == 1 else "Use one of them"

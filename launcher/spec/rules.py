@@ -1,0 +1,92 @@
+"""Rules between the fields of a spec, on plain values.
+
+They are apart from the models so that they can be told together with the errors inside fields:
+a value of the wrong kind elsewhere hides none of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from launcher.spec.yaml_tree import Path
+
+Broken = tuple[Path, str, str]
+"""Where, what, remedy."""
+
+
+def broken_rules(spec: Mapping[str, Any]) -> list[Broken]:
+    """All rules that `spec` breaks. Values of a wrong kind are passed over: others refuse them."""
+    return [
+        *_one_model(spec),
+        *_synthetic_alone(_section(spec, "data")),
+        *_checkpoint_with_type(_section(spec, "train")),
+        *_volumes(_section(spec, "cluster")),
+    ]
+
+
+def _one_model(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    recipe, pipeline = _has(spec, "recipe"), _has(spec, "pipeline_config")
+    if recipe and pipeline:
+        what = "both recipe and pipeline_config are set"
+        yield ("pipeline_config",), what, "Keep exactly one of them"
+    if not recipe and not pipeline:
+        what = "neither recipe nor pipeline_config is set"
+        yield (
+            ("recipe",),
+            what,
+            "Name a published model (see `launcher recipes`) or give the path of a pipeline.config",
+        )
+
+
+def _synthetic_alone(data: Mapping[str, Any]) -> Iterator[Broken]:
+    if not _has(data, "synthetic"):
+        return
+    for key in ("train", "val", "label_map"):
+        if _has(data, key):
+            what = "cannot be set together with data.synthetic, which names what it draws"
+            yield ("data", key), what, "Keep one of the two"
+    if data.get("dataset") == "coco2017":
+        yield (
+            ("data", "dataset"),
+            "data.synthetic is not coco2017",
+            "Write custom or remove the key",
+        )
+
+
+def _checkpoint_with_type(train: Mapping[str, Any]) -> Iterator[Broken]:
+    checkpoint, kind = _has(train, "fine_tune_checkpoint"), _has(train, "fine_tune_type")
+    if checkpoint and not kind:
+        yield (
+            ("train", "fine_tune_type"),
+            "is required with train.fine_tune_checkpoint",
+            "Write classification (backbone only), detection (feature extractor) or full (all)",
+        )
+    if kind and not checkpoint:
+        what = "does nothing without train.fine_tune_checkpoint"
+        yield ("train", "fine_tune_type"), what, "Name the checkpoint too, or remove the key"
+
+
+def _volumes(cluster: Mapping[str, Any]) -> Iterator[Broken]:
+    volumes = cluster.get("volumes")
+    if not isinstance(volumes, list | tuple):
+        return
+    names: set[str] = set()
+    for i, volume in enumerate(volumes):
+        if not isinstance(volume, Mapping):
+            continue
+        path = ("cluster", "volumes", i)
+        if _has(volume, "claim") == _has(volume, "host_path"):
+            yield path, "needs exactly one of claim and host_path", "Set one of them"
+        name = volume.get("name")
+        if isinstance(name, str):
+            if name in names:
+                yield (*path, "name"), f"a second volume is named {name}", "Rename one"
+            names.add(name)
+
+
+def _section(spec: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = spec.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _has(section: Mapping[str, Any], key: str) -> bool:
+    return section.get(key) is not None

@@ -1,0 +1,256 @@
+"""The sections of a job spec. Each setting is documented beneath it: meaning, unit, default, why.
+
+None always means "the default", which planning works out from the recipe and the cluster. The
+text beneath a field is its description in `launcher schema`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from launcher.spec.fields import (
+    Count,
+    CountOrNone,
+    EnvName,
+    KubernetesName,
+    Location,
+    MountPath,
+    Patterns,
+    Positive,
+    Quantity,
+    Text,
+    offered,
+    refusal,
+)
+
+
+class Section(BaseModel):
+    """What all parts of a spec have in common: unknown keys are errors, nothing is converted."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class Synthetic(Section):
+    """Images that `launcher data shapes` draws: squares, circles and triangles with exact boxes."""
+
+    kind: Literal["shapes"] = "shapes"
+    """What is drawn. There is one kind, the default."""
+    train_images: Count = 2000
+    """Images in the train set. Default 2000: enough for an mAP near 0.4 in 1,000 steps."""
+    val_images: Count = 200
+    """Images in the val set. Default 200: scored in seconds."""
+    image_size: Annotated[int, Field(ge=16, le=4096)] = 128
+    """Side of the square images in pixels. Default 128: the smallest that SSD MobileNet takes."""
+    seed: CountOrNone = 0
+    """Seed of the drawing. The same seed draws the same images. Default 0."""
+
+
+class Data(Section):
+    """The records that are trained and scored on."""
+
+    train: Patterns | None = None
+    """TFRecord files to train on: a path, a glob pattern, or a list of them. Name all shards: one
+    shard of 100 is 1 % of the images. Default: what the pipeline.config names."""
+    val: Patterns | None = None
+    """TFRecord files to score on, as `train`. Default: what the pipeline.config names."""
+    label_map: Location | None = None
+    """Label map (.pbtxt) with the classes. Default: what the pipeline.config names."""
+    dataset: Literal["coco2017", "custom"] | None = None
+    """coco2017 compares with the published image counts and mAP, custom with none. Default:
+    coco2017 when the model is a published one, else custom."""
+    train_images: Count | None = None
+    """Images expected in the train records; `check` counts them. Default: 118287 for coco2017,
+    else not checked."""
+    val_images: Count | None = None
+    """Images expected in the val records. Default: 5000 for coco2017, else not checked."""
+    num_classes: Count | None = None
+    """Classes that the model tells apart. Default: the recipe's for coco2017 (90: the highest
+    COCO id); for custom data the highest id of the label map."""
+    synthetic: Synthetic | None = None
+    """Draw the data set instead of reading one: train, val and label_map then name what is drawn
+    below run_dir, and dataset is custom. Default: none."""
+
+
+class Batch(Section):
+    """How many images make one optimizer step, and how they are divided.
+
+    global_batch = workers x max(1, gpus_per_worker) x per_replica_batch x accumulation_steps
+    """
+
+    global_batch: Count | None = None
+    """Images in one optimizer step, over all replicas. Default: the recipe's, because its
+    learning rate belongs to it; accumulation makes it fit on fewer devices."""
+    per_replica_batch: Count | None = None
+    """Images that one device computes at once: what its memory holds. Default: the recipe's
+    images per core, because batch normalization was tuned on that many; for a pipeline.config
+    its batch_size divided by the replicas."""
+    lr_scaling: Literal["linear", "none"] = "linear"
+    """linear: the recipe's rate times global_batch / recipe's batch (arXiv 1706.02677), the
+    default. none: the rate is kept as it is; with a pipeline_config that file's own batch, rate
+    and schedule are used instead of the published recipe's. Steps are scaled in both cases, so
+    that the same number of images is seen."""
+
+
+class CheckpointEvery(Section):
+    """Whichever comes first. The last step always has a checkpoint."""
+
+    steps: Count = 1000
+    """Optimizer steps between checkpoints. Default 1000."""
+    minutes: Positive = 15.0
+    """Minutes between checkpoints. Default 15: what a crash may cost at most."""
+
+
+class Train(Section):
+    """What is trained, and from where."""
+
+    precision: Annotated[
+        Literal["float32"],
+        offered(
+            mixed_bfloat16="is not offered: it gave NaN within 40 steps; Use float32",
+            mixed_float16="is not offered: the OD API's loss fails on it; Use float32",
+        ),
+    ] = "float32"
+    """Number format of the computation. float32 is the only one that was shown to train."""
+    norm: Annotated[
+        Literal["auto", "batch"],
+        offered(
+            renorm="is not offered yet; Use batch",
+            group="is not offered yet; Use batch",
+            frozen="is not offered yet; Use batch",
+        ),
+    ] = "auto"
+    """Normalization layers. auto and batch: the model's batch normalization, as published."""
+    sync_batch_norm: Literal["auto", True, False] = "auto"
+    """Share batch normalization's statistics among the replicas. Default auto: on when there is
+    more than one and per_replica_batch is below the recipe's images per core."""
+    fine_tune_checkpoint: Location | None = None
+    """Checkpoint to start from: its path without .index. Needs fine_tune_type. Default: the
+    pipeline.config's, when it names a real one; else training starts from random weights."""
+    fine_tune_type: Literal["classification", "detection", "full"] | None = None
+    """What is read from the checkpoint. classification: the backbone; detection: the feature
+    extractor; full: everything, the heads included. No default: a wrong guess loads nothing."""
+    checkpoint_every: CheckpointEvery = CheckpointEvery()
+    """How often the training is saved."""
+    keep_checkpoints: Count = 7
+    """How many of the newest checkpoints are kept. Default 7, as the OD API keeps."""
+    seed: CountOrNone = 0
+    """Seed of weights, shuffling and augmentation. Default 0."""
+
+
+class Toleration(Section):
+    """A Kubernetes toleration: which taints of a node do not matter."""
+
+    key: Text | None = None
+    """The taint's key, as nvidia.com/gpu. Default: every key."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """Exists: any value is tolerated; Equal: `value` only, Kubernetes' default."""
+    value: str | None = None
+    """The taint's value, with operator Equal. Default: none."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect. Default: every effect."""
+    toleration_seconds: CountOrNone | None = None
+    """Seconds on the node after the taint appears, with NoExecute. Default: for ever."""
+
+
+class Volume(Section):
+    """Storage that every process of the run sees."""
+
+    name: KubernetesName
+    """Name of the volume, unique in the spec."""
+    mount_path: MountPath
+    """Where it appears in the containers: an absolute path."""
+    claim: KubernetesName | None = None
+    """Name of the PersistentVolumeClaim. Exactly one of claim and host_path."""
+    host_path: MountPath | None = None
+    """Folder of the node. Exactly one of claim and host_path."""
+    sub_path: Text | None = None
+    """Folder inside the volume. Default: its root."""
+    read_only: bool = False
+    """No writing: right for data sets. Default false, because run_dir must be written."""
+
+
+class Secret(Section):
+    """A reference to a secret of the cluster, never the secret itself."""
+
+    env: EnvName
+    """Environment variable that the processes see it in."""
+    name: KubernetesName
+    """Name of the Secret object."""
+    key: Text
+    """Key inside the Secret."""
+
+
+class Cluster(Section):
+    """Where it runs: how many processes with how many devices each."""
+
+    workers: Count = 1
+    """Training processes, one machine or container each. Default 1."""
+    gpus_per_worker: Annotated[int, Field(ge=0, le=1024)] = 0
+    """GPUs of each worker, one replica on each. Default 0: one replica on the CPU."""
+    image: Text | None = None
+    """Container image with launcher[train] in it. Needed by backends that run containers."""
+    cpus_per_worker: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] | None = None
+    """CPU cores of each worker. Default: the backend's; too few starve the input."""
+    memory_per_worker: Quantity | None = None
+    """Main memory of each worker, as 32Gi. Default: the backend's."""
+    node_selector: dict[str, str] = {}
+    """Labels that a node must have. Default: any node."""
+    tolerations: tuple[Toleration, ...] = Field(default=(), strict=False)
+    """Taints of nodes that do not matter. Default: none."""
+    volumes: tuple[Volume, ...] = Field(default=(), strict=False)
+    """Storage for data and run_dir. Default: none."""
+    env: dict[EnvName, str] = {}
+    """Environment variables of workers and evaluator. Default: none."""
+    secrets: tuple[Secret, ...] = Field(default=(), strict=False)
+    """Secrets of the cluster as environment variables. Default: none."""
+    queue: KubernetesName | None = None
+    """Kueue's LocalQueue that admits the run. Default: started at once."""
+    priority_class: KubernetesName | None = None
+    """PriorityClass of the run. Default: the cluster's."""
+    service_account: KubernetesName | None = None
+    """ServiceAccount of the processes. Default: the namespace's."""
+
+
+class Evaluate(Section):
+    """When checkpoints are scored, and what the score is compared with."""
+
+    every: Literal["checkpoint", "newest", "last"] = "newest"
+    """checkpoint: score each one; newest: skip what is overtaken, the default, so that scoring
+    never falls behind; last: the last one only. The last one is always scored."""
+    gpus: Annotated[int, Field(ge=0, le=8)] | None = None
+    """GPUs of the evaluator. Default: 1 when the workers have GPUs, else 0."""
+    target_map: Annotated[float, Field(le=100, allow_inf_nan=False)] | None = None
+    """Box mAP to reach, in COCO points (0-100). Default: the recipe's published mAP for
+    coco2017, else none."""
+    tolerance: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.5
+    """COCO points below the target that still count as reached. Default 0.5: two runs of the
+    same recipe differ by about as much."""
+
+    @field_validator("target_map")
+    @classmethod
+    def _in_points(cls, value: float | None) -> float | None:
+        if value is None or value > 1:
+            return value
+        what = f"{value:g} is too low: target_map is in COCO points"
+        if value > 0:
+            raise refusal(f"{what}: did you mean {float(f'{value * 100:.6g}'):g}?")
+        raise refusal(what, "Give a number above 1 and up to 100, or remove the key")
+
+
+class Restart(Section):
+    """What happens when a worker dies or hangs: the whole group starts from the last checkpoint."""
+
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Restarts before the run is given up. Default 3."""
+    stall_timeout_seconds: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 300.0
+    """Seconds without a finished step after which a worker counts as hung. Default 300: longer
+    than a first step with its tracing, and than writing a checkpoint."""
+
+
+class Backend(Section):
+    """What starts the processes."""
+
+    kind: Literal["local", "ray", "kubernetes"] = "local"
+    """local: processes on this machine, the default; ray: a Ray cluster; kubernetes: a cluster."""

@@ -41,7 +41,7 @@ class CenterNet:
     extractor: str  # hourglass_104, or a ResNet
     size: int  # of the square input, pixels
     checkpoint: str  # file that training starts from
-    crop: str = "crop_pad"  # crop_pad | square: by scale, as the 1024 models do
+    square_crop: bool = False  # by scale, as the 1024 models do; else crop, then pad
     keypoints: bool = False  # and the 17 joints of each person
     eval_once: bool = True  # False: the file leaves shuffle and num_epochs of the evaluation unset
 
@@ -102,6 +102,6 @@ class CenterNet:
 
     def _augmentation(self) -> list[Fields]:
         flip = keypoints.flip() if self.keypoints else parts.FLIP
-        if self.crop == "square":
+        if self.square_crop:
             return [flip, *COLOURS, parts.SQUARE_CROP]
         return [flip, CROP, *COLOURS, PAD]

@@ -112,7 +112,7 @@ class SsdFpn:
 class SsdMobileNetV2:
     """The plain SSD: six feature maps, each with a predictor of its own, and no pyramid."""
 
-    size: int = 300
+    size: int  # of the square input, pixels
 
     @property
     def input(self) -> str:

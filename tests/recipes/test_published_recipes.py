@@ -147,8 +147,8 @@ def changed(value: Any) -> Any:
     if isinstance(value, tuple):
         return (*value[:-1], value[-1] + 1) if value and isinstance(value[-1], int) else ((7, 1.0),)
     if isinstance(value, str):
-        return {"crop_pad": "square", "square": "crop_pad", "plain": "strong", "strong": "plain",
-                "momentum": "adam", "adam": "momentum"}.get(value, f"{value}x")  # fmt: skip
+        pairs = {"plain": "strong", "strong": "plain", "momentum": "adam", "adam": "momentum"}
+        return pairs.get(value, f"{value}x")
     return "sum" if value is None else value + 1
 
 

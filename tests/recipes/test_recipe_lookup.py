@@ -11,6 +11,28 @@ from launcher import recipes
 from launcher.errors import CliExit, UsageError
 
 
+NAMES = """
+efficientdet_d0 efficientdet_d1 efficientdet_d2 efficientdet_d3
+efficientdet_d4 efficientdet_d5 efficientdet_d6 efficientdet_d7
+ssd_mobilenet_v2_320 ssd_mobilenet_v2_fpnlite_320 ssd_mobilenet_v2_fpnlite_640
+ssd_mobilenet_v1_fpn_640
+ssd_resnet50_v1_fpn_640 ssd_resnet101_v1_fpn_640 ssd_resnet152_v1_fpn_640
+ssd_resnet50_v1_fpn_1024 ssd_resnet101_v1_fpn_1024 ssd_resnet152_v1_fpn_1024
+faster_rcnn_resnet50_v1_640 faster_rcnn_resnet101_v1_640 faster_rcnn_resnet152_v1_640
+faster_rcnn_resnet50_v1_1024 faster_rcnn_resnet101_v1_1024 faster_rcnn_resnet152_v1_1024
+faster_rcnn_resnet50_v1_800x1333 faster_rcnn_resnet101_v1_800x1333 faster_rcnn_resnet152_v1_800x1333
+faster_rcnn_resnet50_v1_fpn_640
+mask_rcnn_inception_resnet_v2_1024
+centernet_hourglass104_512 centernet_hourglass104_1024 centernet_resnet101_v1_fpn_512
+centernet_hourglass104_512_kpts centernet_hourglass104_1024_kpts
+centernet_resnet50_v1_fpn_512_kpts centernet_resnet50_v2_512_kpts
+"""
+
+
+def test_names_stay_as_users_have_them_in_their_specs() -> None:
+    assert recipes.names() == NAMES.split()
+
+
 def test_names_are_short_unique_snake_case() -> None:
     names = recipes.names()
     assert len(set(names)) == len(names) == 36

@@ -10,7 +10,6 @@ import pytest
 from launcher import recipes
 from launcher.errors import CliExit, UsageError
 
-
 NAMES = """
 efficientdet_d0 efficientdet_d1 efficientdet_d2 efficientdet_d3
 efficientdet_d4 efficientdet_d5 efficientdet_d6 efficientdet_d7

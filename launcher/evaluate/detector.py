@@ -5,6 +5,7 @@ postprocess); a test compares the two box by box.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class Detector:
     def __init__(self, pipeline: Any, paths: Sequence[Path], batch: int, threads: int | None):
         """`batch` is used when the resizer gives all images one shape, else it is 1."""
         # Without these two batch normalisation runs in training mode and mAP collapses.
-        tf.keras.backend.set_learning_phase(False)
+        with warnings.catch_warnings(action="ignore"):  # deprecated, and what the OD API reads
+            tf.keras.backend.set_learning_phase(False)
         self._model: Any = model_builder.build(pipeline.model, is_training=False)
         self._model._is_training = False
         self._num_classes = int(self._model.num_classes)
@@ -73,7 +75,7 @@ class Detector:
                 place=str(prefix),
                 remedy="Score it with the pipeline.config that it was trained with",
             ) from None
-        except tf.errors.OpError as e:
+        except (tf.errors.OpError, IndexError) as e:  # IndexError: a data file is cut short
             if not prefix.with_name(f"{prefix.name}.index").exists():
                 raise CheckpointGone(prefix.name) from None
             raise DataError(

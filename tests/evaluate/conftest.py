@@ -1,7 +1,7 @@
 """Val records and label maps, written as the launcher's other parts write them."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +74,63 @@ class Val:
 @pytest.fixture
 def val(tmp_path: Path) -> Val:
     return Val(tmp_path)
+
+
+FIXED = "fixed_shape_resizer { height: 128 width: 128 }"
+SSD = """
+model { ssd {
+  num_classes: %(classes)d
+  image_resizer { %(resizer)s }
+  feature_extractor {
+    type: "ssd_mobilenet_v2_keras" depth_multiplier: 0.35 min_depth: 16
+    override_base_feature_extractor_hyperparams: true
+    conv_hyperparams { %(hyperparams)s batch_norm { scale: true decay: 0.97 epsilon: 0.001 } }
+  }
+  box_coder { faster_rcnn_box_coder {
+    y_scale: 10 x_scale: 10 height_scale: 5 width_scale: 5 } }
+  matcher { argmax_matcher { matched_threshold: 0.5 unmatched_threshold: 0.5 } }
+  similarity_calculator { iou_similarity {} }
+  encode_background_as_zeros: true
+  anchor_generator { ssd_anchor_generator {
+    num_layers: 6 min_scale: 0.2 max_scale: 0.95 aspect_ratios: [1, 2, 0.5] } }
+  box_predictor { convolutional_box_predictor {
+    kernel_size: 1 box_code_size: 4 conv_hyperparams { %(hyperparams)s } } }
+  loss {
+    classification_loss { weighted_sigmoid_focal { alpha: 0.75 gamma: 2 } }
+    localization_loss { weighted_smooth_l1 {} }
+    classification_weight: 1 localization_weight: 1
+  }
+  normalize_loss_by_num_matches: true
+  post_processing {
+    batch_non_max_suppression { score_threshold: 1e-8 iou_threshold: 0.6
+      max_detections_per_class: 100 max_total_detections: 100 }
+    score_converter: SIGMOID
+  }
+} }
+train_config { batch_size: 4 }
+eval_config { batch_size: 1 }
+eval_input_reader {
+  label_map_path: "%(label_map)s"
+  tf_record_input_reader { input_path: "%(records)s" }
+}
+"""
+HYPERPARAMS = (
+    "activation: RELU_6 regularizer { l2_regularizer { weight: 4e-5 } }"
+    " initializer { truncated_normal_initializer { stddev: 0.03 } }"
+)
+
+
+@pytest.fixture(scope="session")
+def ssd() -> Callable[..., str]:
+    """Text of a pipeline.config of a small SSD that is scored on the val records of `folder`."""
+
+    def text(folder: Path | None = None, classes: int = 3, resizer: str = FIXED) -> str:
+        return SSD % {
+            "classes": classes,
+            "resizer": resizer,
+            "hyperparams": HYPERPARAMS,
+            "label_map": folder and folder / "label_map.pbtxt",
+            "records": folder and folder / "*.record-*",
+        }
+
+    return text

@@ -1,0 +1,212 @@
+"""The evaluator as a process: what it leaves behind and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from launcher.contract import COCO_NUMBERS, RunPaths, WorkerConfig, read_jsonl, write_json
+from launcher.errors import ConfigError
+from launcher.evaluate import follow
+from launcher.evaluate.process import Environment, Stopped
+from launcher.odapi import compat, pipeline
+
+Start = Callable[..., "subprocess.Popen[str]"]
+TOTAL = 20
+
+
+@pytest.fixture
+def run_folder(val: Any, ssd: Callable[..., str], tmp_path: Path) -> RunPaths:
+    """A planned run on six small val images, two of them empty."""
+    examples = []
+    for i in range(6):
+        boxes = [] if i in (2, 5) else [val.box(1 + i % 3, 20, 20, 60, 50)]
+        examples.append(val.record(str(100 + i), boxes, (128, 96)))
+    val.write(*examples)
+    paths = RunPaths(tmp_path / "run")
+    plan(paths, val_images=6)
+    paths.pipeline.write_text(ssd(val.folder))
+    return paths
+
+
+def plan(paths: RunPaths, **changed: Any) -> None:
+    config = WorkerConfig(
+        name="run", workers=1, gpus_per_worker=0, replicas=1, global_batch=4, per_replica_batch=4,
+        accumulation_steps=1, learning_rate=0.1, warmup_learning_rate=0.01, warmup_steps=1,
+        total_steps=TOTAL, **changed,
+    )  # fmt: skip
+    write_json(paths.plan, {"worker_config": config.to_json()})
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the evaluator; whatever is left of it is killed."""
+    processes = []
+
+    def start_process(paths: RunPaths, *args: str, **env: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "launcher.evaluate", str(paths.root), *args],
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start_process
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Exit code and standard error; standard output has to be empty."""
+    out, err = process.communicate(timeout=300)
+    assert out == ""
+    return process.returncode, err
+
+
+def test_user_errors_are_one_line_and_a_file(val: Any, run_folder: RunPaths, start: Start) -> None:
+    val.write(val.record("7", [val.box(1, 0, 0, 9, 9)]), name="val.record-again")
+    code, err = end(start(run_folder, "--once"))
+    assert code == 65
+    assert len(err.splitlines()) == 1
+    assert "7 val images, 6 were expected. Name all shards" in err
+    failure = json.loads(run_folder.failure("evaluator").read_text())
+    assert failure["exit"] == 65
+    assert failure["message"] in err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p.plan.unlink(), "plan.json: no such file"),
+        (lambda p: p.pipeline.unlink(), "pipeline.config: no such file"),
+        (lambda p: p.pipeline.write_text("model { ssd { num_klasses: 3 } }"), '"num_classes"?'),
+        (lambda p: p.pipeline.write_text("model { ssd { num_classes: 3 } }"), "eval_input_reader"),
+    ],
+)
+def test_bad_configuration(run_folder: RunPaths, start: Start, spoil: Any, message: str) -> None:
+    spoil(run_folder)
+    code, err = end(start(run_folder))
+    assert code == 64
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_root_that_is_not_there_stays_so(tmp_path: Path, start: Start) -> None:
+    code, _ = end(start(RunPaths(tmp_path / "absent")))
+    assert code == 64
+    assert not (tmp_path / "absent").exists()
+
+
+def test_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    env = {"TF_CONFIG": "{}", "LAUNCHER_CPU_THREADS": "2", "LAUNCHER_ATTEMPT": "3"}
+    environment = Environment(env)
+    environment.check_parent()
+    assert (environment.cpu_threads, environment.attempt) == (2, 3)
+    assert "TF_CONFIG" not in env
+    assert "warning: TF_CONFIG is set" in capsys.readouterr().err
+    for name, value in (("LAUNCHER_CPU_THREADS", "0"), ("LAUNCHER_PARENT_PID", "x")):
+        with pytest.raises(ConfigError, match=name):
+            Environment({name: value})
+
+
+def test_leaves_when_the_parent_is_gone() -> None:
+    Environment({"LAUNCHER_PARENT_PID": str(os.getppid())}).check_parent()
+    Environment({"LAUNCHER_PARENT_PID": str(os.getpid())}).check_parent()  # alive, if no parent
+    other = subprocess.Popen([sys.executable, "-c", ""])
+    other.wait()
+    with pytest.raises(Stopped):
+        Environment({"LAUNCHER_PARENT_PID": str(other.pid)}).check_parent()
+
+
+def save_checkpoints(paths: RunPaths, *steps: int) -> None:
+    """As the workers do. Scores of 0.5 everywhere but for the first class: something to draw."""
+    compat.load()
+    import tensorflow as tf
+    from object_detection.builders import model_builder
+
+    model = model_builder.build(pipeline.read(paths.pipeline).model, is_training=True)
+    model.predict(tf.zeros([1, 128, 128, 3]), tf.constant([[128, 128, 3]]))
+    step_variable = tf.Variable(0, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(step=step_variable, model=model)
+    manager = tf.train.CheckpointManager(checkpoint, str(paths.checkpoints), 7, "ckpt")
+    for step in steps:
+        step_variable.assign(step)
+        manager.save(checkpoint_number=step)
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f'the evaluator ended without saying "{text}"')
+
+
+@pytest.mark.tensorflow
+def test_follows_to_the_last_checkpoint(run_folder: RunPaths, start: Start, tmp_path: Path) -> None:
+    save_checkpoints(run_folder, 10)
+    first = start(run_folder, "--dump", str(tmp_path / "dump"), TF_CONFIG="{}")
+    wait_for(first, "waiting for the next checkpoint")
+    began = time.monotonic()
+    first.terminate()
+    assert end(first)[0] == 143
+    assert time.monotonic() - began < 5
+    assert not run_folder.failure("evaluator").exists()
+    (row,) = read_jsonl(run_folder.eval_metrics)
+
+    save_checkpoints(run_folder, 10, TOTAL)
+    code, err = end(start(run_folder, "--dump", str(tmp_path / "dump"), LAUNCHER_CPU_THREADS="2"))
+    assert code == 0, err
+    rows = read_jsonl(run_folder.eval_metrics)
+    assert [r["step"] for r in rows] == [10, 10, TOTAL]  # 10 was saved again with other weights
+    assert rows[0] == row
+    check_row(run_folder, rows[-1])
+    check_tensorboard(run_folder)
+    assert by_hand(tmp_path / "dump", TOTAL) == [rows[-1][name] for name in COCO_NUMBERS]
+
+
+def check_row(paths: RunPaths, row: dict[str, Any]) -> None:
+    assert row["checkpoint"] == f"checkpoints/ckpt-{TOTAL}"
+    assert row["sha256"] == follow.digest(paths.checkpoints, TOTAL)
+    assert (row["images"], row["detections"]) == (6, 600)
+    assert row["seconds"] > 0
+    assert all(-1 <= row[name] <= 1 for name in COCO_NUMBERS)
+    assert 0 <= row["mAP"] < 0.5
+    assert list(row["per_category"]) == ["square", "circle", "triangle"]
+    assert row["picture"] == f"report/val-step-{TOTAL}.png"
+    with Image.open(paths.root / row["picture"]) as sheet:
+        assert sheet.size == (1320, 336)  # the four images with boxes
+
+
+def check_tensorboard(paths: RunPaths) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(paths.tensorboard / "eval")).Reload()
+    tags = events.Tags()["tensors"]
+    assert {"coco/mAP", "coco/AR100", "val/0", "val/3"} <= set(tags)
+    assert "coco/APs" not in tags  # -1: no box of this size
+    assert {e.step for e in events.Tensors("coco/mAP")} == {10, TOTAL}
+
+
+def by_hand(folder: Path, step: int) -> list[float]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    api = COCO(str(folder / "ground_truth.json"))
+    results = api.loadRes(str(folder / f"detections-{step}.json"))
+    evaluation = COCOeval(api, results, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return list(evaluation.stats)

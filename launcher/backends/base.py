@@ -1,0 +1,141 @@
+"""What every backend offers, and the handle that a submitted run is held by."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from launcher.contract import Reason, RunPaths, State
+from launcher.report.results import Results, read_results
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+JobState = State
+"""The states of a run: PENDING RUNNING RESTARTING EVALUATING SUCCEEDED FAILED CANCELLED."""
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The newest that workers and evaluator said. None: nothing yet."""
+
+    images_per_second: float | None = None
+    loss: float | None = None
+    learning_rate: float | None = None
+    eta_seconds: float | None = None
+    """Until the last step, at the present rate."""
+    last_map: float | None = None
+    """A fraction, as pycocotools gives it."""
+    last_map_step: int | None = None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run as it is now. Times are seconds since 1970."""
+
+    name: str
+    root: Path
+    state: State
+    reason: Reason
+    message: str = ""
+    """The evidence, for people: what failed where, and what to do."""
+    attempt: int = 0
+    """Which start of the group of workers this is, from 0."""
+    restarts: int = 0
+    """How many of `max_restarts` are used up."""
+    step: int = 0
+    total_steps: int = 0
+    backend: str = "local"
+    supervisor_pid: int | None = None
+    submitted: float | None = None
+    updated: float | None = None
+    progress: Progress = Progress()
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat: what `status --json` prints."""
+        values = asdict(self)
+        progress = values.pop("progress")
+        return {**values, "root": str(self.root), **progress}
+
+
+class Backend(Protocol):
+    """One way to run a plan. A run is its folder `root`, `<run_dir>/<name>`."""
+
+    name: str
+
+    def dry_run(self, plan: "Plan") -> dict[str, Any]:
+        """Exactly what `submit` would start and write."""
+
+    def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
+        """Raise what `submit` would raise, as far as it can be known before: nothing is written."""
+
+    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> "JobHandle":
+        """Start the run and return at once.
+
+        Raises UsageError when the name is running, or has ended and neither `resume` (continue
+        from its checkpoints) nor `replace` (delete it first) is given; StorageError when the
+        folder cannot be written. Nothing is left behind then.
+        """
+
+    def status(self, root: Path) -> RunStatus: ...
+
+    def cancel(self, root: Path, timeout: float | None = None) -> bool:
+        """Save a checkpoint and end all processes; returns when they are gone.
+
+        False when it had ended already. `timeout` in seconds, None: the backend's.
+        """
+
+    def delete(self, root: Path) -> bool:
+        """Remove the folder. False when there is none. Raises UsageError while it runs."""
+
+
+@dataclass(frozen=True)
+class JobHandle:
+    """A submitted run. It stays valid when this process ends and another looks at the run."""
+
+    name: str
+    root: Path
+    backend: Backend
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.root)
+
+    def status(self) -> RunStatus:
+        return self.backend.status(self.root)
+
+    def wait(self, timeout: float | None = None) -> RunStatus:
+        """Until the run has ended. Raises TimeoutError after `timeout` seconds; it goes on then."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not (status := self.status()).state.ended:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} is {status.state} after {timeout:g} s")
+            time.sleep(_POLL_SECONDS)
+        return status
+
+    def results(self) -> Results:
+        """All scores so far, and the target they are compared with."""
+        return read_results(self.paths, self.name, self.status().state)
+
+    def cancel(self, timeout: float | None = None) -> RunStatus:
+        """Save a checkpoint and stop. Does nothing to a run that has ended."""
+        self.backend.cancel(self.root, timeout)
+        return self.status()
+
+    def logs(self, who: str = "worker-0", attempt: int | None = None) -> Iterator[str]:
+        """The lines so far of `worker-<i>`, `evaluator` or `supervisor`, of all attempts or one."""
+        attempts = log_attempts(self.paths) if attempt is None else [attempt]
+        for k in attempts:
+            path = self.paths.logs(k) / f"{who}.log"
+            if path.is_file():
+                with path.open(errors="replace") as file:
+                    yield from (line.rstrip("\n") for line in file)
+
+
+def log_attempts(paths: RunPaths) -> list[int]:
+    """The attempts that have logs, in order."""
+    found = (p.name.removeprefix("attempt-") for p in (paths.root / "logs").glob("attempt-*"))
+    return sorted(int(text) for text in found if text.isdecimal())

@@ -1,0 +1,94 @@
+"""The evaluator beside the training: restarted alone, and never a reason to stop training."""
+
+import time
+from pathlib import Path
+
+from launcher.backends.processes import Child, Log, exit_text
+from launcher.backends.verdict import Exit
+from launcher.contract import RunPaths, read_json
+from launcher.errors import LauncherError
+from launcher.render import local as render
+
+NICE = 10
+"""Scoring yields to training on the same cores."""
+
+
+class EvaluatorKeeper:
+    """Starts it, and again when it dies, at most `max_evaluator_restarts` times."""
+
+    def __init__(self, job: render.LocalJob, parent: int, log: Log) -> None:
+        self._job = job
+        self._parent = parent
+        self._log = log
+        self._restarts = 0
+        self._not_before = 0.0
+        self.child: Child | None = None
+        self.done = job.role(render.EVALUATOR) is None
+        self.failure = ""
+        """Why it was given up; empty while it was not."""
+
+    @property
+    def over(self) -> bool:
+        return self.done or bool(self.failure)
+
+    def tick(self, attempt: int) -> bool:
+        """Look after it. True when a process was started."""
+        if self.over:
+            return False
+        if self.child is None:
+            return time.monotonic() >= self._not_before and self._start(attempt)
+        code = self.child.poll()
+        if code is None:
+            return False
+        left, self.child = self.child, None
+        self._log(f"evaluator (pid {left.pid}): {exit_text(code)}")
+        if code == 0:
+            self.done = True
+            return False
+        why = exit_of(left, self._job.paths)
+        if why.final or self._restarts >= self._job.max_evaluator_restarts:
+            self._give_up(str(why))
+            return False
+        self._not_before = time.monotonic() + self._job.restart_seconds * 2.0**self._restarts
+        self._restarts += 1
+        return False
+
+    def _start(self, attempt: int) -> bool:
+        process = render.evaluator(self._job, attempt, self._parent)
+        if process is None:
+            raise ValueError("no evaluator to start")
+        self._job.paths.failure(render.EVALUATOR).unlink(missing_ok=True)
+        try:
+            self.child = Child(process, NICE)
+        except LauncherError as e:
+            self._give_up(f"evaluator: {e}")
+            return False
+        self._log(f"evaluator (pid {self.child.pid}): started, start {self._restarts + 1}")
+        return True
+
+    def _give_up(self, why: str) -> None:
+        self.failure = why
+        self._log(f"evaluator given up: {why}")
+
+
+def exit_of(child: Child, paths: RunPaths, stopped: bool = False) -> Exit:
+    """How a child left, with what it said about it. Call when it has left."""
+    if child.code is None:
+        raise ValueError(f"{child.label} has not left")
+    said = read_json(paths.failure(child.process.role, child.process.index))
+    told = said.get("message", "") if isinstance(said, dict) else ""
+    if isinstance(said, dict) and said.get("exit") != child.code:
+        told = ""  # of another end
+    return Exit(child.label, child.code, stopped, str(told), last_line(Path(child.process.log)))
+
+
+def last_line(log: Path, limit: int = 300) -> str:
+    """The last line with anything on it, cut to `limit` characters."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:limit]

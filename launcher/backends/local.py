@@ -1,0 +1,307 @@
+"""Runs on this machine: child processes of a supervisor that outlives the command."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.backends import lock, orphans
+from launcher.backends.base import JobHandle, RunStatus, log_attempts
+from launcher.backends.lock import RunLock
+from launcher.backends.machine import check_gpus, check_training_extra, this_machine
+from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
+from launcher.backends.status import read_status, true_status, write_status
+from launcher.contract import Reason, RunPaths, State, storage_error, write_json, write_text
+from launcher.errors import ConfigError, RunFailedError, StorageError, UsageError
+from launcher.render import local as render
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+_START_SECONDS = 30.0
+_CANCEL_MARGIN_SECONDS = 60.0
+"""Beyond the time that workers have for their checkpoint: the supervisor's own steps."""
+
+
+class LocalBackend:
+    name = "local"
+
+    def dry_run(self, plan: "Plan") -> dict[str, Any]:
+        """The ports are free now; `submit` chooses again just before it starts the workers."""
+        return render.local(plan, free_hosts(plan.workers), this_machine(), _next(plan.root))
+
+    def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
+        check_training_extra()
+        check_gpus(plan, this_machine())
+        _check_name(plan.root, resume, replace)
+
+    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
+        self.check(plan, resume=resume, replace=replace)
+        job = render.job(plan, this_machine())
+        start(job, render.files(plan, job), resume=resume, replace=replace)
+        return JobHandle(plan.name, plan.root, self)
+
+    def status(self, root: Path) -> RunStatus:
+        return true_status(root)
+
+    def cancel(self, root: Path, timeout: float | None = None) -> bool:
+        return cancel(root, timeout)
+
+    def delete(self, root: Path) -> bool:
+        return delete(root)
+
+
+BACKEND = LocalBackend()
+
+
+def start(
+    job: render.LocalJob,
+    files: dict[str, Any],
+    *,
+    resume: bool = False,
+    replace: bool = False,
+) -> None:
+    """Write the run's folder and start its supervisor; returns when that is at work.
+
+    Raises as Backend.submit does. What was begun is undone then.
+    """
+    root = job.paths.root
+    _check_name(root, resume, replace)
+    held = RunLock.acquire(root)
+    if held is None:
+        raise _is_running(root)
+    try:
+        with contextlib.ExitStack() as undo:
+            _check_name(root, resume, replace, held=True)
+            orphans.reap(job.paths)
+            if replace:
+                _empty(root)
+            if not _contents(root):
+                undo.callback(shutil.rmtree, root, ignore_errors=True)
+            attempt = _next(root)
+            write_files(root, files)
+            _write_pending(job, attempt)
+            log = _supervisor_log(job.paths, attempt)
+            undo.pop_all()
+        with log:
+            supervisor = subprocess.Popen(
+                [*render.supervisor_argv(job), str(held.fd)],
+                env=child_env(os.environ, {"PYTHONUNBUFFERED": "1"}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(held.fd,),
+                start_new_session=True,
+            )
+    finally:
+        held.release()
+    _await_start(supervisor, job.paths, attempt)
+
+
+def write_files(root: Path, files: dict[str, Any]) -> None:
+    """Raises StorageError."""
+    for name, content in files.items():
+        if isinstance(content, str):
+            write_text(root / name, content)
+        else:
+            write_json(root / name, content)
+
+
+def cancel(root: Path, timeout: float | None = None) -> bool:
+    """SIGTERM to the supervisor, and wait until all is gone; after `timeout` a second one, which
+    does not wait for checkpoints any more. False when the run had ended already."""
+    if not lock.is_held(root):
+        orphans.reap(RunPaths(root))
+        return False
+    seconds = _patience(root) if timeout is None else timeout
+    signalled: int | None = None
+    for patience in (seconds, _CANCEL_MARGIN_SECONDS):
+        deadline = time.monotonic() + patience
+        while lock.is_held(root):
+            status = read_status(root)
+            pid = status.supervisor_pid if status and not status.state.ended else None
+            if pid is not None and signalled is None:
+                _terminate(pid)
+                signalled = pid
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_SECONDS)
+        else:
+            return True
+        signalled = None
+    raise RunFailedError(
+        "the run does not end",
+        place=root.name,
+        remedy=f"See `launcher logs {root.name} supervisor`",
+    )
+
+
+def delete(root: Path) -> bool:
+    if not os.path.lexists(root):
+        return False
+    _check_is_run(root)
+    held = RunLock.acquire(root)
+    if held is None:
+        raise _is_running(root)
+    try:
+        orphans.reap(RunPaths(root))
+        _empty(root)
+        RunPaths(root).lock.unlink(missing_ok=True)
+        root.rmdir()
+    except OSError as e:
+        raise storage_error(e, root) from e
+    finally:
+        held.release()
+    return True
+
+
+def is_run(root: Path) -> bool:
+    paths = RunPaths(root)
+    return any(p.is_file() for p in (paths.status, paths.plan, paths.lock))
+
+
+def _check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> None:
+    """Raises UsageError when a run may not start in this folder."""
+    if resume and replace:
+        raise UsageError("--resume and --replace exclude each other", remedy="Give one of them")
+    if not os.path.lexists(root):
+        return
+    _check_is_run(root)
+    if not held and lock.is_held(root):
+        raise _is_running(root)
+    if resume or replace or read_status(root) is None:
+        return
+    status = true_status(root)
+    if held and not status.state.ended:
+        return
+    raise UsageError(
+        f"has already ended: {_where(status)}",
+        place=root.name,
+        remedy="Continue it from its checkpoints with --resume, or delete it and start anew with "
+        "--replace",
+    )
+
+
+def _where(status: RunStatus) -> str:
+    return f"{status.state} at step {status.step} of {status.total_steps} ({status.root})"
+
+
+def _check_is_run(root: Path) -> None:
+    """A folder that holds something else is never written to, and never deleted."""
+    try:
+        foreign = not root.is_dir() or (not is_run(root) and bool(_contents(root)))
+    except OSError as e:
+        raise storage_error(e, root) from e
+    if foreign:
+        raise UsageError(
+            "exists and is not the folder of a run",
+            place=str(root),
+            remedy="Choose another name or run_dir",
+        )
+
+
+def _is_running(root: Path) -> UsageError:
+    status = true_status(root)
+    return UsageError(
+        f"is already running: {_where(status)}",
+        place=root.name,
+        remedy=f"Stop it with `launcher cancel {root.name}`; after that `submit --resume` "
+        "continues it and `submit --replace` starts anew",
+    )
+
+
+def _contents(root: Path) -> list[Path]:
+    """All but the lock."""
+    return [path for path in root.iterdir() if path != RunPaths(root).lock]
+
+
+def _empty(root: Path) -> None:
+    """Remove all but the lock, which is held. Raises StorageError."""
+    try:
+        for path in _contents(root):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as e:
+        raise storage_error(e, root) from e
+
+
+def _next(root: Path) -> int:
+    """The number of the next attempt: a continued run keeps the logs of the earlier ones."""
+    return max(log_attempts(RunPaths(root)), default=-1) + 1
+
+
+def _write_pending(job: render.LocalJob, attempt: int) -> None:
+    before = read_status(job.paths.root)
+    now = time.time()
+    write_status(
+        RunStatus(
+            name=job.name,
+            root=job.paths.root,
+            state=State.PENDING,
+            reason=Reason.SUBMITTED,
+            attempt=attempt,
+            step=before.step if before else 0,
+            total_steps=job.total_steps,
+            backend=LocalBackend.name,
+            submitted=now,
+            updated=now,
+        )
+    )
+
+
+def _supervisor_log(paths: RunPaths, attempt: int) -> Any:
+    path = paths.supervisor_log(attempt)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except OSError as e:
+        raise storage_error(e, path) from e
+
+
+def _await_start(supervisor: "subprocess.Popen[bytes]", paths: RunPaths, attempt: int) -> None:
+    """Until the supervisor has said that it is at work. Raises RunFailedError."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        status = read_status(paths.root)
+        if status is not None and status.supervisor_pid == supervisor.pid:
+            return
+        if supervisor.poll() is not None:
+            break
+        time.sleep(0.02)
+    log = paths.supervisor_log(attempt)
+    with contextlib.suppress(StorageError):
+        _write_lost(paths, log)
+    raise RunFailedError("the supervisor did not start", place=str(log), remedy="See this log")
+
+
+def _write_lost(paths: RunPaths, log: Path) -> None:
+    status = read_status(paths.root)
+    if status is not None and not status.state.ended:
+        write_status(
+            changed(
+                status,
+                state=State.FAILED,
+                reason=Reason.SUPERVISOR_LOST,
+                message=f"the supervisor did not start: see {log}",
+            )
+        )
+
+
+def _patience(root: Path) -> float:
+    try:
+        job = render.LocalJob.read(root / render.JOB_FILE)
+    except ConfigError:
+        return _CANCEL_MARGIN_SECONDS
+    return job.stop_seconds + _CANCEL_MARGIN_SECONDS
+
+
+def _terminate(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)

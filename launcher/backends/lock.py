@@ -1,0 +1,83 @@
+"""The lock of a run's folder: held by the supervisor, so that a name runs once.
+
+flock belongs to the open file: `submit` takes it and hands the file to the supervisor it starts,
+and when that process is gone, however it ended, the lock is free.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from launcher.contract import RunPaths, storage_error
+
+_PROBE_SECONDS = 0.5
+"""Someone who only looks whether the lock is held holds it for an instant: try again."""
+
+
+class RunLock:
+    def __init__(self, root: Path, fd: int) -> None:
+        self.root = root
+        self.fd = fd
+
+    @classmethod
+    def acquire(cls, root: Path) -> "RunLock | None":
+        """Makes the folder where it is missing. None when another process holds the lock.
+
+        Raises StorageError when the folder cannot be written.
+        """
+        path = RunPaths(root).lock
+        deadline = time.monotonic() + _PROBE_SECONDS
+        while True:
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as e:
+                if isinstance(e, FileNotFoundError) and time.monotonic() < deadline:
+                    continue  # deleted between the two calls
+                raise storage_error(e, root) from e
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.05)
+                continue
+            except OSError as e:
+                os.close(fd)
+                raise storage_error(e, path) from e
+            if _is_at(fd, path):
+                return cls(root, fd)
+            os.close(fd)  # someone deleted the folder meanwhile
+
+    @classmethod
+    def inherited(cls, root: Path, fd: int) -> "RunLock":
+        """The lock as the process that started this one left it open."""
+        os.set_inheritable(fd, False)
+        return cls(root, fd)
+
+    def release(self) -> None:
+        os.close(self.fd)
+
+
+def is_held(root: Path) -> bool:
+    """Whether a supervisor (or a submit in progress) has this run."""
+    try:
+        fd = os.open(RunPaths(root).lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(fd), path.stat())
+    return False

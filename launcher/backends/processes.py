@@ -1,0 +1,144 @@
+"""Child processes of the local backend: started with a log, stopped in steps."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from launcher.contract import ENV_TF_CONFIG, storage_error
+from launcher.errors import ConfigError
+from launcher.render.local import Process
+
+LOOPBACK = "127.0.0.1"
+POLL_SECONDS = 0.1
+KILL_SECONDS = 10.0
+"""After SIGKILL a process is gone at once, unless it hangs in the kernel on a dead disk."""
+
+Log = Callable[[str], None]
+
+
+class Child:
+    """A running process. It leads a session of its own, so that what it starts ends with it."""
+
+    def __init__(self, process: Process, nice: int = 0) -> None:
+        """Raises StorageError when its log cannot be written, ConfigError when it cannot start."""
+        self.process = process
+        self.code: int | None = None
+        log = Path(process.log)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            output = log.open("ab")
+        except OSError as e:
+            raise storage_error(e, log) from e
+        with output:
+            try:
+                self._popen = subprocess.Popen(
+                    process.argv,
+                    env=child_env(os.environ, process.env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as e:
+                raise ConfigError(
+                    f"cannot be started ({e.strerror})",
+                    place=process.argv[0],
+                    remedy="Submit the run again with a Python that exists",
+                ) from e
+        self.pid = self._popen.pid
+        if nice:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.pid, nice)
+
+    @property
+    def label(self) -> str:
+        return label(self.process)
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        if self.code is None:
+            self.code = self._popen.poll()
+            if self.code is not None:
+                self.signal(signal.SIGKILL)  # what it left behind in its session
+        return self.code
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def label(process: Process) -> str:
+    """`worker-0`, `evaluator`: as its log file is called."""
+    return process.role if process.role == "evaluator" else f"{process.role}-{process.index}"
+
+
+def child_env(inherited: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """The shell's environment without what only a launcher sets, and `added`."""
+    kept = {
+        k: v for k, v in inherited.items() if k != ENV_TF_CONFIG and not k.startswith("LAUNCHER_")
+    }
+    return {**kept, **added}
+
+
+def free_hosts(count: int) -> list[str]:
+    """`127.0.0.1:port` of ports that nobody listens on now; all different."""
+    sockets = []
+    try:
+        for _ in range(count):
+            sock = socket.socket()
+            sockets.append(sock)
+            sock.bind((LOOPBACK, 0))
+        return [f"{LOOPBACK}:{sock.getsockname()[1]}" for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def stop(
+    children: Sequence[Child],
+    seconds: float,
+    log: Log,
+    hurry: Callable[[], bool] = lambda: False,
+) -> None:
+    """SIGTERM, wait, SIGKILL; `hurry` ends the waiting. Returns when all are gone."""
+    running = [c for c in children if c.poll() is None]
+    for child in running:
+        log(f"{child.label} (pid {child.pid}): SIGTERM")
+        child.signal(signal.SIGTERM)
+    wait(running, seconds, hurry)
+    for child in running:
+        if child.poll() is None:
+            log(f"{child.label} (pid {child.pid}): SIGKILL after {seconds:g} s")
+            child.signal(signal.SIGKILL)
+    wait(running, KILL_SECONDS)
+    for child in running:
+        log(f"{child.label} (pid {child.pid}): {exit_text(child.code)}")
+
+
+def wait(
+    children: Sequence[Child], seconds: float, hurry: Callable[[], bool] = lambda: False
+) -> bool:
+    """Until all have left, or time is up; True when all have."""
+    deadline = time.monotonic() + seconds
+    while [c for c in children if c.poll() is None]:
+        if time.monotonic() > deadline or hurry():
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def exit_text(code: int | None) -> str:
+    """`left with exit code 65`, `was killed by SIGKILL`."""
+    if code is None:
+        return "does not end"
+    if code >= 0:
+        return f"left with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -1,0 +1,151 @@
+"""status.json: written by the supervisor, read by everyone, and told apart from the truth."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from launcher.backends import lock
+from launcher.backends.base import Progress, RunStatus
+from launcher.contract import (
+    Reason,
+    RunPaths,
+    State,
+    read_json,
+    read_jsonl,
+    storage_error,
+    write_json,
+)
+from launcher.errors import StorageError
+
+MESSAGE_LIMIT = 1500
+"""Characters: status.json stays within one block of a disk, which a full disk still has."""
+
+
+def read_status(root: Path) -> RunStatus | None:
+    """As written. None when nothing is there or it cannot be understood."""
+    data = read_json(RunPaths(root).status)
+    if not isinstance(data, dict):
+        return None
+    try:
+        return RunStatus(
+            name=str(data["name"]),
+            root=root,
+            state=State(data["state"]),
+            reason=Reason(data["reason"]),
+            message=str(data.get("message") or ""),
+            attempt=int(data["attempt"]),
+            restarts=int(data["restarts"]),
+            step=int(data["step"]),
+            total_steps=int(data["total_steps"]),
+            backend=str(data["backend"]),
+            supervisor_pid=data.get("supervisor_pid"),
+            submitted=data.get("submitted"),
+            updated=data.get("updated"),
+        )
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def true_status(root: Path) -> RunStatus:
+    """As it is: a run that says it is running but has no supervisor any more has failed."""
+    status = read_status(root)
+    if status is None or not status.state.ended:
+        held = lock.is_held(root)
+        status = read_status(root)  # again: it may have ended between the two looks
+        if status is None:
+            status = RunStatus(root.name, root, State.PENDING, Reason.SUBMITTED)
+        if not held and not status.state.ended:
+            status = replace(
+                status,
+                state=State.FAILED,
+                reason=Reason.SUPERVISOR_LOST,
+                message=(
+                    f"the process that watched the run is gone without a word (it was killed, or "
+                    f"the machine restarted); the run was {status.state}. "
+                    f"`launcher submit SPEC --resume` continues it from the last checkpoint"
+                ),
+            )
+    progress = _progress(root, status)
+    if status.state is not State.RUNNING:
+        progress = replace(progress, eta_seconds=None)
+    step = newest_step(root, status.attempt)
+    return replace(status, progress=progress, step=status.step if step is None else step)
+
+
+def write_status(status: RunStatus) -> None:
+    """Atomically; on a full disk over the old one. Raises StorageError when neither works."""
+    data = _to_file(status)
+    path = RunPaths(status.root).status
+    try:
+        write_json(path, data)
+    except StorageError:
+        _overwrite(path, data)
+
+
+def newest_step(root: Path, attempt: int) -> int | None:
+    """The step of the slowest worker of this attempt that has said anything; None before.
+
+    A heartbeat of an earlier attempt says how far that one came, which a restart may repeat.
+    """
+    steps = [int(b["step"]) for b in heartbeats(root) if b.get("attempt") == attempt]
+    return min(steps, default=None)
+
+
+def heartbeats(root: Path) -> list[dict[str, Any]]:
+    """Of all workers that have written one, by number."""
+    found = []
+    for path in (root / "progress").glob("worker-*.json"):
+        number = path.name.removeprefix("worker-").removesuffix(".json")
+        data = read_json(path)
+        if number.isdecimal() and isinstance(data, dict) and isinstance(data.get("step"), int):
+            found.append((int(number), data))
+    return [data for _, data in sorted(found, key=lambda pair: pair[0])]
+
+
+def _progress(root: Path, status: RunStatus) -> Progress:
+    beats = [b for b in heartbeats(root) if b.get("attempt") == status.attempt]
+    chief = beats[0] if beats else {}
+    scores = [row for row in read_jsonl(RunPaths(root).eval_metrics) if "mAP" in row]
+    speed = chief.get("images_per_second")
+    plan = read_json(RunPaths(root).plan)
+    batch = plan.get("global_batch") if isinstance(plan, dict) else None
+    left = status.total_steps - int(chief.get("step", 0))
+    return Progress(
+        images_per_second=speed,
+        loss=chief.get("loss"),
+        learning_rate=chief.get("learning_rate"),
+        eta_seconds=left * batch / speed if speed and batch else None,
+        last_map=scores[-1]["mAP"] if scores else None,
+        last_map_step=scores[-1].get("step") if scores else None,
+    )
+
+
+def _to_file(status: RunStatus) -> dict[str, Any]:
+    message = status.message
+    if len(message) > MESSAGE_LIMIT:
+        message = message[: MESSAGE_LIMIT - 3] + "..."
+    return {
+        "name": status.name,
+        "state": status.state,
+        "reason": status.reason,
+        "message": message,
+        "attempt": status.attempt,
+        "restarts": status.restarts,
+        "step": status.step,
+        "total_steps": status.total_steps,
+        "backend": status.backend,
+        "supervisor_pid": status.supervisor_pid,
+        "submitted": status.submitted,
+        "updated": status.updated,
+    }
+
+
+def _overwrite(path: Path, data: dict[str, Any]) -> None:
+    """In place: a full disk has no room for a second file, but for another text in this one."""
+    try:
+        with path.open("r+") as file:
+            file.write(json.dumps(data))
+            file.truncate()
+    except OSError as e:
+        raise storage_error(e, path) from e

@@ -1,0 +1,84 @@
+"""Why a group of workers ended, from the exits of its members. Pure."""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from launcher.backends.processes import exit_text
+from launcher.contract import Reason
+from launcher.errors import FINAL_WORKER_EXITS, WorkerExit
+
+_REASONS = {
+    WorkerExit.BAD_CONFIG: Reason.BAD_CONFIG,
+    WorkerExit.BAD_DATA: Reason.BAD_DATA,
+    WorkerExit.DIVERGED: Reason.DIVERGED,
+    WorkerExit.STORAGE: Reason.STORAGE,
+    WorkerExit.PEER_LOST: Reason.PEER_LOST,
+    WorkerExit.STOPPED: Reason.PREEMPTED,
+    -signal.SIGTERM: Reason.PREEMPTED,  # the same, before the worker could handle it
+}
+
+_RANK = (
+    Reason.BAD_CONFIG,
+    Reason.BAD_DATA,
+    Reason.DIVERGED,
+    Reason.STORAGE,
+    Reason.CRASHED,
+    Reason.PREEMPTED,
+    Reason.PEER_LOST,
+)
+"""The cause among several exits, most telling first: a lost peer is what the others see of it."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How one worker left. `told` is the message it wrote, `last_line` the end of its log."""
+
+    label: str
+    code: int
+    stopped: bool = False
+    """It left because the supervisor had told it to."""
+    told: str = ""
+    last_line: str = ""
+
+    @property
+    def reason(self) -> Reason:
+        return _REASONS.get(self.code, Reason.CRASHED)
+
+    @property
+    def final(self) -> bool:
+        return self.code in FINAL_WORKER_EXITS
+
+    def __str__(self) -> str:
+        if self.told:
+            return f"{self.label}: {self.told}"
+        ends = f'; its log ends "{self.last_line}"' if self.last_line else ""
+        return f"{self.label} {exit_text(self.code)}{ends}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    cause: Exit
+
+    @property
+    def reason(self) -> Reason:
+        return self.cause.reason
+
+    @property
+    def final(self) -> bool:
+        """A restart would end the same way."""
+        return self.cause.final
+
+    @property
+    def counts(self) -> bool:
+        """Against max_restarts. Being preempted is no fault of the run."""
+        return self.reason is not Reason.PREEMPTED
+
+
+def judge(exits: Sequence[Exit]) -> Verdict:
+    """`exits` in the order in which the workers left, at least one of them badly by itself.
+
+    What a worker did after it was told to stop says nothing, unless it names a final fault.
+    """
+    telling = [e for e in exits if e.final or (e.code != 0 and not e.stopped)]
+    return Verdict(min(telling, key=lambda e: _RANK.index(e.reason)))

@@ -1,0 +1,95 @@
+"""The scores of a run and whether they reach its target, from `metrics/eval.jsonl`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.contract import COCO_NUMBERS, RunPaths, State, read_json, read_jsonl
+
+POINTS = 100
+"""COCO points in an mAP of 1: targets are points, scores are fractions."""
+
+_ROUNDING = 1e-9  # 0.449 * 100 is a little below 44.9
+
+
+@dataclass(frozen=True)
+class Results:
+    name: str
+    state: State
+    total_steps: int
+    target_map: float | None
+    """In COCO points; None: the run has no target."""
+    tolerance: float
+    history: tuple[dict[str, Any], ...]
+    """One row a scored checkpoint, by step. Fractions of 1, -1 where nothing can be scored."""
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        """The newest scored checkpoint: that of the last step once the run has SUCCEEDED."""
+        return self.history[-1] if self.history else None
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        return max(self.history, key=lambda row: float(row["mAP"]), default=None)
+
+    @property
+    def target_met(self) -> bool | None:
+        """None without a target, or before the checkpoint of the last step is scored."""
+        row = self.final
+        if self.target_map is None or row is None or row["step"] < self.total_steps:
+            return None
+        return reaches(float(row["mAP"]), self.target_map, self.tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "target_map": self.target_map,
+            "tolerance": self.tolerance,
+            "target_met": self.target_met,
+            "final": self.final,
+            "history": list(self.history),
+        }
+
+
+def reaches(score: float, target_map: float, tolerance: float) -> bool:
+    """Whether an mAP (a fraction) is at most `tolerance` points below the target (points)."""
+    return score * POINTS >= target_map - tolerance - _ROUNDING
+
+
+def read_results(paths: RunPaths, name: str, state: State) -> Results:
+    plan = read_json(paths.plan)
+    plan = plan if isinstance(plan, dict) else {}
+    config = plan.get("worker_config") or {}
+    return Results(
+        name=name,
+        state=state,
+        total_steps=int(config.get("total_steps") or 0),
+        target_map=plan.get("target_map"),
+        tolerance=float(plan.get("tolerance") or 0.0),
+        history=tuple(_rows(read_jsonl(paths.eval_metrics))),
+    )
+
+
+def _rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By step; a checkpoint scored twice counts as it was scored last."""
+    by_step = {row["step"]: row for row in lines if _is_score(row)}
+    return [_ordered(by_step[step]) for step in sorted(by_step)]
+
+
+def _is_score(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("step"), int) and "mAP" in row
+
+
+def _ordered(row: dict[str, Any]) -> dict[str, Any]:
+    first = {k: row[k] for k in ("step", *COCO_NUMBERS) if k in row}
+    return first | row
+
+
+def picture(results: Results, paths: RunPaths) -> Path | None:
+    """Val images with the boxes predicted by the newest scored checkpoint."""
+    row = results.final
+    name = row.get("picture") if row else None
+    path = paths.root / name if name else None
+    return path if path is not None and path.is_file() else None

@@ -11,7 +11,7 @@ from launcher.planning.schedule import start_of
 from launcher.planning.source import Source, source_of
 from launcher.records.files import expand
 from launcher.spec import JobSpec, shapes_of
-from launcher.spec.fields import absolute, is_url
+from launcher.spec.fields import absolute, absolute_pattern, is_url
 
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 """What the published files have in place of a path."""
@@ -44,7 +44,7 @@ class FineTune:
 def data_of(spec: JobSpec, source: Source) -> DataPlan:
     """Raises DataError for a label map that is there but cannot be read."""
     given, shapes = spec.data, shapes_of(spec)
-    dataset = given.dataset or ("custom" if shapes or not source.recipe else "coco2017")
+    dataset = given.dataset or ("custom" if shapes else _default_dataset(source))
     own = source.pipeline
     train = given.train or _paths(own.train_input_reader)
     readers = list(own.eval_input_reader)
@@ -123,6 +123,14 @@ def _has_checkpoint(path: str) -> bool:
     return is_url(path) or Path(f"{path}.index").is_file()
 
 
+def _default_dataset(source: Source) -> str:
+    """A published model with other classes than the published ones is trained on other data."""
+    if source.recipe is None:
+        return "custom"
+    same = model_classes(source.pipeline) == model_classes(source.recipe.build())
+    return "coco2017" if same else "custom"
+
+
 def _num_classes(dataset: str, labels: str, source: Source) -> int | None:
     """The published head for COCO; for other data what its label map holds, once it is there."""
     if dataset == "coco2017":
@@ -139,10 +147,14 @@ def model_classes(pipeline: Message) -> int | None:
 
 
 def _paths(reader: Message) -> tuple[str, ...]:
-    paths = [_real(path) for path in reader.tf_record_input_reader.input_path]
-    return tuple(path for path in paths if path)
+    paths = reader.tf_record_input_reader.input_path
+    return tuple(absolute_pattern(path) for path in paths if _is_real(path))
 
 
 def _real(path: str) -> str:
     """Absolute, against the current directory as the OD API reads it; empty for a placeholder."""
-    return "" if PLACEHOLDER in path or not path.strip() else absolute(path)
+    return absolute(path) if _is_real(path) else ""
+
+
+def _is_real(path: str) -> bool:
+    return bool(path.strip()) and PLACEHOLDER not in path

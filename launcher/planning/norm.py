@@ -1,22 +1,37 @@
 """Over how many images batch normalization takes its statistics, and whether that is enough."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from launcher.odapi.protos import Message
 from launcher.planning.arithmetic import Split
-from launcher.planning.effective import is_synchronised
+from launcher.planning.effective import can_synchronise, is_synchronised
 from launcher.planning.source import Source
 
 _ENOUGH = 8
-"""Images that are enough for a model without a published number: EfficientDet's authors advise 8
-at least; measured here at 8 images mAP 0.34, at 32 0.42, at 2 0.03 (docs/odapi.md)."""
+"""Images that are enough for a model without a published number: EfficientDet's authors advise 8.
+
+Measured at one global batch: 2 images gave mAP 0.03, 8 gave 0.34, 32 gave 0.42."""
+
+
+class Reach(StrEnum):
+    """Which layers train.sync_batch_norm can synchronise in the OD API."""
+
+    ALL = "all"
+    HEADS = "heads"  # an EfficientNet backbone synchronises on TPUs only
+    NONE = "none"  # CenterNet's layers are built without hyperparams
+    ALWAYS = "always"  # the hourglass of CenterNet synchronises whatever one asks
 
 
 @dataclass(frozen=True)
 class Norm:
-    """`images` are what one set of statistics is taken over; `wanted` what the recipe had."""
+    """`images` are what one set of statistics is taken over; `wanted` is what the recipe had.
+
+    Where only a part of the layers is synchronised, `images` are those of the others.
+    """
 
     trained: bool
+    reach: Reach
     synchronised: bool
     images: int
     wanted: int
@@ -36,9 +51,26 @@ def wants_sync(asked: bool | str, source: Source, split: Split) -> bool | None:
 
 
 def norm_of(model: Message, source: Source, split: Split) -> Norm:
-    synchronised = is_synchronised(model)
-    images = split.per_replica_batch * (split.replicas if synchronised else 1)
-    return Norm(_is_trained(model), synchronised, images, source.images_per_core or _ENOUGH)
+    """Of the effective model."""
+    reach = _reach(model)
+    synchronised = reach is Reach.ALWAYS or is_synchronised(model)
+    together = synchronised and reach is not Reach.HEADS
+    return Norm(
+        trained=_is_trained(model),
+        reach=reach,
+        synchronised=synchronised,
+        images=split.per_replica_batch * (split.replicas if together else 1),
+        wanted=source.images_per_core or _ENOUGH,
+    )
+
+
+def _reach(model: Message) -> Reach:
+    if model.WhichOneof("model") == "center_net":
+        hourglass = model.center_net.feature_extractor.type.startswith("hourglass")
+        return Reach.ALWAYS if hourglass else Reach.NONE
+    if not can_synchronise(model):
+        return Reach.NONE
+    return Reach.HEADS if _is_efficientnet(model) else Reach.ALL
 
 
 def _is_trained(model: Message) -> bool:
@@ -48,6 +80,9 @@ def _is_trained(model: Message) -> bool:
         return bool(model.faster_rcnn.feature_extractor.batch_norm_trainable)
     if kind == "ssd":
         # The OD API's freeze does not reach an EfficientNet backbone.
-        efficientnet = "efficientnet" in model.ssd.feature_extractor.type
-        return efficientnet or not model.ssd.freeze_batchnorm
+        return _is_efficientnet(model) or not model.ssd.freeze_batchnorm
     return True
+
+
+def _is_efficientnet(model: Message) -> bool:
+    return model.WhichOneof("model") == "ssd" and "efficientnet" in model.ssd.feature_extractor.type

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from launcher.planning.arithmetic import scale_of
+from launcher.planning.norm import Reach
 from launcher.planning.plan import Plan
 from launcher.planning.schedule import Facts
 
@@ -146,7 +147,10 @@ def _norm(plan: Plan) -> str:
     norm = plan.norm
     if not norm.trained:
         return "its statistics are not trained"
-    over = "synchronised over all replicas" if norm.synchronised else "of each replica alone"
+    over = "of each replica alone"
+    if norm.synchronised:
+        partly = norm.reach is Reach.HEADS
+        over = "heads over all replicas, the backbone alone" if partly else "over all replicas"
     return f"{over}; too few: see the warning" if norm.too_few else over
 
 

@@ -4,16 +4,22 @@ from collections.abc import Iterator
 
 from launcher.planning.arithmetic import Split, exact, scale_of
 from launcher.planning.data import DataPlan, FineTune
-from launcher.planning.norm import Norm
+from launcher.planning.norm import Norm, Reach
 from launcher.planning.schedule import schedule_end
 from launcher.planning.source import Source
 
 
 def warnings_of(
-    source: Source, split: Split, data: DataPlan, fine_tune: FineTune | None, norm: Norm
+    source: Source,
+    split: Split,
+    data: DataPlan,
+    fine_tune: FineTune | None,
+    norm: Norm,
+    *,
+    sync_batch_norm: bool | str,
 ) -> tuple[str, ...]:
     return (
-        *_norm(source, split, norm),
+        *_norm(source, split, norm, sync_batch_norm),
         *_adam(source, split),
         *_weights(source, data, fine_tune),
         *_overridden(source),
@@ -21,7 +27,9 @@ def warnings_of(
     )
 
 
-def _norm(source: Source, split: Split, norm: Norm) -> Iterator[str]:
+def _norm(source: Source, split: Split, norm: Norm, asked: bool | str) -> Iterator[str]:
+    if asked is True and norm.reach is Reach.NONE:
+        yield "train.sync_batch_norm does nothing: the OD API cannot synchronise this model"
     if not norm.too_few:
         return
     whose = "the recipe" if source.recipe else "a sound choice"
@@ -30,8 +38,15 @@ def _norm(source: Source, split: Split, norm: Norm) -> Iterator[str]:
         "accumulation does not mend that (measured with the same global batch: mAP 0.03 at 2 "
         "images against 0.42 at 32)"
     )
-    if split.replicas > 1 and not norm.synchronised:
-        text += ". train.sync_batch_norm: true would share them among the replicas"
+    if norm.synchronised and norm.reach is Reach.HEADS:
+        text += (
+            ". sync_batch_norm reaches BiFPN and heads only: the OD API synchronises an "
+            "EfficientNet backbone on TPUs alone"
+        )
+    elif split.replicas > 1 and not norm.synchronised and norm.reach is not Reach.NONE:
+        text += ". train.sync_batch_norm: true would take them over all replicas"
+    else:
+        text += ". More images per replica are the remedy"
     yield text
 
 

@@ -4,6 +4,7 @@ Numbers are strict: "4" is text, true is no number, 4.5 is no whole number. A me
 instead of guessing.
 """
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+from launcher.spec.yaml_tree import shown
 
 LARGEST = 2**31 - 1
 """The largest batch: pipeline.config holds uint32, TensorFlow casts to int32."""
@@ -35,6 +38,13 @@ def refusal(what: str, remedy: str = "") -> PydanticCustomError:
 def is_url(path: str) -> bool:
     """gs://bucket/x and the like: no path of this machine."""
     return bool(_URL.match(path))
+
+
+def absolute_pattern(pattern: str, folder: Path | None = None) -> str:
+    """As `absolute`; brackets and stars in the folder's own name are no wildcards."""
+    if not glob.has_magic(pattern) or is_url(pattern):
+        return absolute(pattern, folder)
+    return absolute(pattern, Path(glob.escape(str(folder or Path.cwd()))))
 
 
 def absolute(path: str, folder: Path | None = None) -> str:
@@ -101,7 +111,7 @@ def _is_given(text: str) -> str:
 
 def _to_path(value: Any) -> Any:
     """Text to an absolute path. Anything else stays for pydantic to refuse."""
-    return Path(_path_text(value)) if isinstance(value, str | Path) else value
+    return Path(absolute(_sound(value))) if isinstance(value, str | Path) else value
 
 
 def _to_patterns(value: Any) -> Any:
@@ -110,26 +120,27 @@ def _to_patterns(value: Any) -> Any:
         value = [value]
     if not isinstance(value, list | tuple):
         raise refusal(
-            f"must be a path or a list of paths, not {_cut(str(value))}",
+            f"must be a path or a list of paths, not {shown(value)}",
             "Write a path, as /data/train.record-?????-of-00100",
         )
     if not value:
         raise refusal("is an empty list", "Name at least one file or pattern, or remove the key")
-    return tuple(_path_text(v) if isinstance(v, str | Path) else v for v in value)
+    return tuple(absolute_pattern(_sound(v)) if isinstance(v, str | Path) else v for v in value)
 
 
 def _to_location(value: Any) -> Any:
-    return _path_text(value) if isinstance(value, str | Path) else value
+    return absolute(_sound(value)) if isinstance(value, str | Path) else value
 
 
-def _path_text(value: str | Path) -> str:
+def _sound(value: str | Path) -> str:
+    """A path that a file system could have and a text file can name."""
     text = str(value)
     _is_given(text)
-    if "\0" in text:
-        raise refusal("holds a null character: not a path", "Remove it")
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise refusal("holds a null character or a broken one", "Give a path in UTF-8")
     if len(text) > _LONGEST_PATH:
         raise refusal(f"is a path of {len(text)} characters", f"At most {_LONGEST_PATH} can exist")
-    return absolute(text)
+    return text
 
 
 def _cut(text: str) -> str:

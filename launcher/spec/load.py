@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from launcher.errors import Problem, SpecError
 from launcher.spec import overrides as override
-from launcher.spec.fields import REFUSAL, absolute, label_of
+from launcher.spec.fields import REFUSAL, absolute, absolute_pattern, label_of
 from launcher.spec.model import JobSpec, Origin
 from launcher.spec.problems import told
 from launcher.spec.rules import broken_rules
@@ -26,10 +26,10 @@ _PIPELINE_LOOK = re.compile(
 )
 _SPEC_LOOK = re.compile(r"^(apiVersion|name|recipe|pipeline_config)\s*:", re.MULTILINE)
 
+_PATTERNS = (("data", "train"), ("data", "val"))
 _PATHS = (
+    *_PATTERNS,
     ("pipeline_config",),
-    ("data", "train"),
-    ("data", "val"),
     ("data", "label_map"),
     ("train", "fine_tune_checkpoint"),
     ("run_dir",),
@@ -141,13 +141,16 @@ def _make_absolute(values: dict[str, Any], folder: Path) -> None:
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict):
-            section[key] = _absolute(section.get(key), folder)
+            pattern = (*sections, key) in _PATTERNS
+            section[key] = _absolute(section.get(key), folder, pattern)
 
 
-def _absolute(value: Any, folder: Path) -> Any:
+def _absolute(value: Any, folder: Path, pattern: bool) -> Any:
     if isinstance(value, list):
-        return [_absolute(item, folder) for item in value]
-    return absolute(value, folder) if isinstance(value, str) and value.strip() else value
+        return [_absolute(item, folder, pattern) for item in value]
+    if not isinstance(value, str) or not value.strip():
+        return value
+    return absolute_pattern(value, folder) if pattern else absolute(value, folder)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Where the data lies that `data.synthetic` asks for; `submit` draws it when it is missing."""
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,17 @@ class Shapes:
     val_shards: int = _VAL_SHARDS
 
     @property
+    def _literal(self) -> Path:
+        """The folder in a pattern: its brackets and stars are no wildcards."""
+        return Path(glob.escape(str(self.folder)))
+
+    @property
     def train(self) -> str:
-        return str(self.folder / f"train.record-?????-of-{self.train_shards:05d}")
+        return str(self._literal / f"train.record-?????-of-{self.train_shards:05d}")
 
     @property
     def val(self) -> str:
-        return str(self.folder / f"val.record-?????-of-{self.val_shards:05d}")
+        return str(self._literal / f"val.record-?????-of-{self.val_shards:05d}")
 
     @property
     def label_map(self) -> str:

@@ -115,7 +115,8 @@ def _all_of(parent: Message, name: str) -> Iterator[Message]:
     if parent.DESCRIPTOR.name == name:
         yield parent
     for field, value in parent.ListFields():
-        if field.message_type is None:
+        # The schema's maps are from words to numbers: no message is in them.
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
         for child in value if field.is_repeated else (value,):
             yield from _all_of(child, name)

@@ -96,9 +96,11 @@ def rescale(
     steps = Fraction(steps)
     total = _scaled(total_steps(train_config), steps, place)
     for name in _STEPS.get(kind, ()):
-        setattr(schedule, name, _scaled(getattr(schedule, name), steps, place))
+        if value := getattr(schedule, name):
+            setattr(schedule, name, _scaled(value, steps, place))
     for name in _RATES[kind]:
-        setattr(schedule, name, _rate(getattr(schedule, name), rates, place))
+        if value := getattr(schedule, name):
+            setattr(schedule, name, _rate(value, rates, place))
     for change in _changes(kind, schedule):
         change.step = _scaled(change.step, steps, place)
         change.learning_rate = _rate(change.learning_rate, rates, place)

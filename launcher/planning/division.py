@@ -17,7 +17,6 @@ from launcher.planning.arithmetic import (
 )
 from launcher.planning.source import Source
 from launcher.spec import JobSpec
-from launcher.spec.sections import Cluster
 
 _LINEAR_RULE_HOLDS = 32
 """From 256 to 8,192 images a step the linear rule kept the accuracy (arXiv 1706.02677)."""
@@ -34,7 +33,9 @@ def divide(spec: JobSpec, source: Source) -> Split:
     try:
         return split(global_batch, replicas, per_replica)
     except NotWholeError:
-        request = _Request(global_batch, replicas, per_replica, _devices(cluster))
+        request = _Request(
+            global_batch, replicas, per_replica, cluster.workers, cluster.gpus_per_worker > 0
+        )
         place = "cluster.workers" if global_batch < replicas else "batch.global_batch"
         what, remedy = _refusal(request, source)
         raise spec.error(place, what, remedy) from None
@@ -45,7 +46,8 @@ class _Request:
     global_batch: int
     replicas: int
     per_replica_batch: int
-    devices: str
+    workers: int
+    on_gpus: bool
 
     @property
     def at_once(self) -> int:
@@ -102,12 +104,22 @@ def _by_accumulation(request: _Request, around: Alternatives) -> str:
 
 
 def _by_replicas(request: _Request, around: Alternatives) -> str:
-    choices = [f"{count:,}" for count in around.replicas]
-    if not choices:
+    *fewer, most = around.replicas or (0,)
+    if not most:
         # per_replica_batch itself does not divide the batch: with 1 image each, something does.
         count = largest_divisor(request.global_batch, request.replicas)
-        return "" if count == request.replicas else f"{count:,} {request.devices} of 1 image each"
-    return f"{_either(choices)} {request.devices} instead of {request.replicas:,}"
+        return "" if count == request.replicas else f"{_counted(count, request)} of 1 image each"
+    choices = [*(f"{count:,}" for count in fewer), _counted(most, request)]
+    return f"{_either(choices)} instead of {request.replicas:,}"
+
+
+def _counted(count: int, request: _Request) -> str:
+    """2 GPUs, 1 worker."""
+    if count == 1:
+        return "1 GPU" if request.on_gpus else "1 worker"
+    if not request.on_gpus:
+        return f"{count:,} workers"
+    return f"{count:,} GPUs" if request.workers == 1 else f"{count:,} GPUs in all"
 
 
 def _by_per_replica_batch(request: _Request, around: Alternatives) -> str:
@@ -137,12 +149,6 @@ def _by_linear_rule(request: _Request, source: Source) -> str:
         f"{reference.learning_rate:g} x {float(scale):g} = {rate:g} over {steps:,} steps"
     )
     return f"{text}, far beyond what was shown to train" if scale > _LINEAR_RULE_HOLDS else text
-
-
-def _devices(cluster: Cluster) -> str:
-    if not cluster.gpus_per_worker:
-        return "workers"
-    return "GPUs" if cluster.workers == 1 else "GPUs in all"
 
 
 def _either(choices: list[str]) -> str:

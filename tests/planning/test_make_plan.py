@@ -147,7 +147,11 @@ def test_a_plan_multiplies_to_its_global_batch_or_is_refused(
     try:
         plan = make_plan(spec)
     except SpecError as e:
-        assert "Nearest valid: " in str(e)
+        refusal = str(e)
+    else:
+        refusal = ""
+    if refusal:
+        assert "Nearest valid: " in refusal
         return
     product = plan.replicas * plan.per_replica_batch * plan.accumulation_steps
     assert product == plan.global_batch == (global_batch or reference.batch_size)
@@ -292,7 +296,7 @@ def test_classes_of_custom_data_come_from_its_label_map(tmp_path: Path) -> None:
     coco = {"dataset": "coco2017", "label_map": str(labels)}
     assert effective(plan_of(data=coco)).model.ssd.num_classes == 90
     labels.write_text("item { id: 0 }")
-    with pytest.raises(DataError, match="labels.pbtxt"):
+    with pytest.raises(DataError, match=r"labels\.pbtxt"):
         plan_of(data=data)
 
 

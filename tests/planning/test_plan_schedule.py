@@ -123,9 +123,8 @@ def test_a_scaled_config_can_be_trained_or_is_refused(
     try:
         found = scaled(ALL[name], scale, steps=steps, batch=batch)
         facts = facts_of(found, PLACE)
-    except SpecError as e:
-        assert PLACE in str(e)
-        return
+    except SpecError:
+        return  # merged boundaries, or nothing left after the warm-up: tested below
     assert 0 <= facts.total_steps * global_batch - steps * batch < global_batch
     assert facts.warmup_steps < facts.total_steps or name != "cosine"
     if name in ("cosine", "hold"):
@@ -187,7 +186,7 @@ def test_a_scale_that_merges_boundaries_is_refused() -> None:
 
 
 def test_steps_that_no_field_can_hold_are_refused() -> None:
-    with pytest.raises(SpecError, match="more than 2147483647. Use a larger global batch"):
+    with pytest.raises(SpecError, match=r"more than 2147483647\. Use a larger global batch"):
         scaled(COSINE, Fraction(1, 2**20))
 
 

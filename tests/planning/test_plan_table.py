@@ -1,0 +1,54 @@
+"""The table that people read: the recipe's numbers, their file's, the run's, and why."""
+
+from pathlib import Path
+
+from launcher.planning import Row, make_plan, table
+from launcher.spec import from_mapping, load
+
+
+def rows_of(*overrides: str, path: Path | None = None) -> dict[str, Row]:
+    if path is not None:
+        spec = load(path, overrides)
+    else:
+        spec = from_mapping({"name": "x", "recipe": "efficientdet_d3"}, overrides=overrides)
+    return {row.quantity: row for row in table(make_plan(spec))}
+
+
+def test_the_seeds_numbers_stand_beside_the_recipes(shared: Path) -> None:
+    rows = rows_of("cluster.gpus_per_worker=1", path=shared / "seed" / "pipeline.config")
+
+    def numbers(quantity: str) -> tuple[str, str, str]:
+        row = rows[quantity]
+        return row.recipe, row.file, row.run
+
+    assert numbers("global batch") == ("128", "2", "128")
+    assert numbers("images per replica") == ("4", "", "2")
+    assert numbers("accumulation steps") == ("", "", "64")
+    assert numbers("learning rate") == ("0.08", "0.01", "0.08")
+    assert numbers("warm-up from") == ("0.001", "0.001", "0.001")
+    assert numbers("warm-up steps") == ("2,500", "2,500", "2,500")
+    assert numbers("steps") == ("300,000", "600,000", "300,000")
+    assert numbers("images seen") == ("38,400,000", "1,200,000", "38,400,000")
+    assert numbers("epochs") == ("324.6", "10.1", "324.6")
+    assert rows["learning rate"].why == "the recipe's, which belongs to a global batch of 128"
+    assert rows["replicas"].why == "1 worker x 1 GPU"
+    assert rows["batch norm over"].why == "of each replica alone; too few: see the warning"
+    assert rows["starts from"].run == "classification checkpoint"
+    assert rows["target mAP"].run == "45.4"
+
+
+def test_a_scaled_run_says_by_how_much() -> None:
+    rows = rows_of("batch.global_batch=64", "cluster.workers=2")
+    assert rows["learning rate"].why == "the recipe's x 0.5 (linear rule: batch / 128)"
+    assert rows["steps"].why == "the recipe's / 0.5: the same number of images"
+    assert rows["replicas"].why == "2 workers x 1 CPU"
+    kept = rows_of("batch.global_batch=64", "batch.lr_scaling=none")
+    assert kept["learning rate"].why == "the recipe's, kept (lr_scaling: none)"
+    assert kept["learning rate"].run == "0.08"
+
+
+def test_what_is_not_known_is_not_invented() -> None:
+    rows = rows_of("data.dataset=custom")
+    assert rows["epochs"].run == ""
+    assert rows["epochs"].why == "the number of train images is not given"
+    assert rows["target mAP"].run == "none"

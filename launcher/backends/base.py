@@ -91,6 +91,12 @@ class Backend(Protocol):
     def delete(self, root: Path) -> bool:
         """Remove the folder. False when there is none. Raises UsageError while it runs."""
 
+    def evaluate(self, root: Path) -> None:
+        """Score the newest checkpoint of a run that has ended, in the foreground.
+
+        Raises UsageError while it runs, RunFailedError when the evaluator fails.
+        """
+
 
 @dataclass(frozen=True)
 class JobHandle:

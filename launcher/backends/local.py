@@ -15,6 +15,7 @@ from launcher.backends.base import JobHandle, RunStatus, log_attempts
 from launcher.backends.lock import RunLock
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
 from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
+from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_status
 from launcher.contract import Reason, RunPaths, State, storage_error, write_json, write_text
 from launcher.errors import ConfigError, RunFailedError, StorageError, UsageError
@@ -54,6 +55,10 @@ class LocalBackend:
 
     def delete(self, root: Path) -> bool:
         return delete(root)
+
+    def evaluate(self, root: Path) -> None:
+        check_training_extra()
+        rescore(root)
 
 
 BACKEND = LocalBackend()

@@ -1,0 +1,140 @@
+"""The Python interface, and what the commands are made of.
+
+`load`, `plan` and `submit` are exported as `launcher.load`, `launcher.plan`, `launcher.submit`.
+Errors that a user can mend are `launcher.LauncherError`s.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher import backends, planning
+from launcher.backends import registry
+from launcher.backends.base import Backend, JobHandle
+from launcher.backends.status import read_status
+from launcher.errors import SpecError
+from launcher.planning import Plan
+from launcher.spec import JobSpec, shapes_of
+from launcher.spec import load as load_spec
+
+__all__ = [
+    "delete", "dry_run", "evaluate", "find", "load", "plan", "prepare", "runs", "start", "submit",
+]  # fmt: skip
+
+
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> JobSpec:
+    """Read a job spec (YAML) or a bare pipeline.config.
+
+    `overrides` are `key=value` texts as of `--set`, the key dotted: `batch.per_replica_batch=8`.
+    Raises SpecError with all problems at once.
+    """
+    return load_spec(Path(path), tuple(overrides))
+
+
+def plan(spec: JobSpec) -> Plan:
+    """Work out batch, learning rate, steps and processes. Starts and writes nothing.
+
+    Raises SpecError when the numbers do not add up, naming the nearest that do.
+    """
+    return planning.make_plan(spec)
+
+
+def submit(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> JobHandle:
+    """Start the run and return at once; the run outlives this process.
+
+    resume: continue a run of this name that has ended, from its checkpoints. replace: delete it
+    and start anew. A running name is refused in any case (UsageError). Raises SpecError when data
+    is missing, StorageError when run_dir cannot be written; then nothing was started.
+    """
+    return start(prepare(spec, resume=resume, replace=replace), resume=resume, replace=replace)
+
+
+def prepare(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> Plan:
+    """All that `submit` does before it starts anything: check, and draw data.synthetic."""
+    made = plan(spec)
+    _backend(spec).check(made, resume=resume, replace=replace)
+    drawn = _draw(spec)
+    if problems := planning.missing_data(spec):
+        raise SpecError(problems)
+    return plan(spec) if drawn else made  # the number of classes is that of the drawn label map
+
+
+def start(made: Plan, *, resume: bool = False, replace: bool = False) -> JobHandle:
+    """Start a plan that was prepared."""
+    handle = _backend(made.spec).submit(made, resume=resume, replace=replace)
+    registry.remember(handle.name, handle.root, handle.backend.name)
+    return handle
+
+
+def dry_run(spec: JobSpec) -> dict[str, Any]:
+    """Exactly the processes that `submit` would start and the files it would write."""
+    return _backend(spec).dry_run(plan(spec))
+
+
+def find(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHandle:
+    """A run that was submitted before, by anyone who shares its run_dir.
+
+    It is looked for below `run_dir` when that is given, else below ./runs and among all runs that
+    this account submitted. Raises UsageError with the nearest names.
+    """
+    return _handle(registry.find(name, _folder(run_dir)))
+
+
+def runs(run_dir: str | os.PathLike[str] | None = None) -> list[JobHandle]:
+    """All runs below `run_dir`; without it, those below ./runs and those that were submitted."""
+    return [_handle(root) for root in registry.all_roots(_folder(run_dir))]
+
+
+def delete(name: str, run_dir: str | os.PathLike[str] | None = None) -> Path | None:
+    """Remove a run that has ended, with its checkpoints. Returns its folder, None: there is none.
+
+    Raises UsageError while it runs.
+    """
+    root = registry.lookup(name, _folder(run_dir))
+    if root is None:
+        return None
+    _handle(root).backend.delete(root)
+    registry.forget(name, root)
+    return root
+
+
+def evaluate(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHandle:
+    """Score the newest checkpoint of a run that has ended, in the foreground.
+
+    A run whose training is complete has SUCCEEDED when its last checkpoint is scored. Raises
+    UsageError while it runs, RunFailedError when the evaluator fails.
+    """
+    handle = find(name, run_dir)
+    handle.backend.evaluate(handle.root)
+    return handle
+
+
+def _handle(root: Path) -> JobHandle:
+    status = read_status(root)
+    backend = backends.get(status.backend if status else backends.DEFAULT)
+    return JobHandle(root.name, root, backend)
+
+
+def _backend(spec: JobSpec) -> Backend:
+    return backends.get(spec.backend.kind)
+
+
+def _folder(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _draw(spec: JobSpec) -> bool:
+    """Make the data set of `data.synthetic` where it is missing."""
+    shapes = shapes_of(spec)
+    if shapes is None:
+        return False
+    from launcher import data
+
+    return data.ensure_shapes(
+        shapes.folder,
+        train_images=shapes.train_images,
+        val_images=shapes.val_images,
+        image_size=shapes.image_size,
+        seed=shapes.seed,
+    ).made

@@ -1,0 +1,69 @@
+"""`launcher evaluate`: the evaluator once more, in the foreground, on a run that has ended."""
+
+import os
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.backends.lock import RunLock
+from launcher.backends.processes import child_env, exit_text
+from launcher.backends.status import true_status, write_status
+from launcher.contract import Reason, RunPaths, State
+from launcher.errors import RunFailedError, UsageError
+from launcher.render import local as render
+from launcher.report.results import read_results
+
+_TERM_SECONDS = 15.0
+
+
+def rescore(root: Path) -> None:
+    """Raises UsageError while the run goes on, RunFailedError when the evaluator fails."""
+    status = true_status(root)  # before the lock is ours, which a reader takes for a supervisor
+    held = RunLock.acquire(root)
+    if held is None or not status.state.ended:
+        if held:
+            held.release()
+        raise UsageError(
+            f"is {status.state}: its own evaluator scores the checkpoints",
+            place=root.name,
+            remedy=f"Wait for it, or stop it with `launcher cancel {root.name}`",
+        )
+    try:
+        write_status(status)  # a lost supervisor left RUNNING there, which the evaluator reads
+        job = render.LocalJob.read(root / render.JOB_FILE)
+        process = render.evaluator(job, status.attempt, os.getpid())
+        if process is None:
+            raise UsageError("has no evaluator", place=root.name)
+        code = _run(process)
+        if code != 0:
+            raise RunFailedError(
+                f"the evaluator {exit_text(code)}",
+                place=root.name,
+                remedy="Its messages are above",
+            )
+        final = read_results(RunPaths(root), root.name, status.state).final
+        if final is not None and final["step"] >= status.total_steps:
+            write_status(replace(status, state=State.SUCCEEDED, reason=Reason.SCORED, message=""))
+    finally:
+        held.release()
+
+
+def _run(process: render.Process) -> int:
+    """Its exit code. Ctrl-C stops it, too."""
+    child = subprocess.Popen(
+        process.argv,
+        env=child_env(os.environ, process.env),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return child.wait()
+    except BaseException:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(_TERM_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        raise

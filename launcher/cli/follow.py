@@ -1,0 +1,138 @@
+"""Submit in the foreground: one live line, and a Ctrl-C that leaves nothing behind."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from launcher.cli.texts import progress_line
+from launcher.errors import CliExit
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from launcher.backends.base import JobHandle, RunStatus
+
+_POLL_SECONDS = 0.25
+_LINE_SECONDS = 10.0
+"""Between two lines where there is no terminal."""
+
+
+class Interrupted(Exception):  # noqa: N818 (an event, not an error)
+    """Ctrl-C, a closed terminal, or SIGTERM."""
+
+
+class Interrupts:
+    """Turns the signals into Interrupted, but only once there is a run to cancel."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._armed = False
+        self._pending = False
+
+    def __enter__(self) -> "Interrupts":
+        self._before = {
+            number: signal.signal(number, self._on_signal)
+            for number in self._SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN  # nohup stays nohup
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def arm(self) -> None:
+        self._armed = True
+        if self._pending:
+            raise Interrupted
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._pending = True
+        if self._armed:
+            raise Interrupted
+
+
+def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
+    """Start and follow a run to its end. An interrupt cancels it, waits until all its processes
+    are gone, and exits with 130."""
+    with Interrupts() as interrupts:
+        handle = start()
+        try:
+            interrupts.arm()
+            return _follow(handle, show)
+        except Interrupted:
+            _cancel(handle)
+        raise typer.Exit(int(CliExit.INTERRUPTED))
+
+
+def _cancel(handle: "JobHandle") -> None:
+    _say(f"{handle.name}: stopping; the workers save a checkpoint first (Ctrl-C again: at once)")
+    try:
+        now = handle.cancel()
+    except Interrupted:
+        now = _cancel_at_once(handle)
+    _say(
+        f"{handle.name}: {now.state} at step {now.step:,} of {now.total_steps:,}; "
+        "`launcher submit SPEC --resume` continues it"
+    )
+
+
+def _cancel_at_once(handle: "JobHandle") -> "RunStatus":
+    while True:
+        try:
+            return handle.cancel(timeout=0.0)
+        except Interrupted:
+            continue
+
+
+def _follow(handle: "JobHandle", show: bool) -> "RunStatus":
+    if not show:
+        return handle.wait()
+    if sys.stderr.isatty():
+        return _follow_live(handle)
+    return _follow_lines(handle)
+
+
+def _follow_live(handle: "JobHandle") -> "RunStatus":
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    def update(live: "Live", now: "RunStatus") -> None:
+        live.update(Text(progress_line(now), no_wrap=True, overflow="ellipsis"))
+
+    with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+        seen = ""
+        while not (now := handle.status()).state.ended:
+            update(live, now)
+            if now.message and now.message != seen:
+                live.console.print(Text(f"{now.name}: {now.message}"), soft_wrap=True)
+            seen = now.message
+            time.sleep(_POLL_SECONDS)
+    return now
+
+
+def _follow_lines(handle: "JobHandle") -> "RunStatus":
+    shown, last = "", 0.0
+    while not (now := handle.status()).state.ended:
+        about = f"{now.state} {now.attempt} {now.message}"
+        if about != shown or time.monotonic() - last >= _LINE_SECONDS:
+            if now.message and about != shown:
+                _say(f"{now.name}: {now.message}")
+            _say(progress_line(now))
+            shown, last = about, time.monotonic()
+        time.sleep(_POLL_SECONDS)
+    return now
+
+
+def _say(text: str) -> None:
+    """To stderr. A terminal that was closed must not keep the run from being cancelled."""
+    with contextlib.suppress(OSError):
+        typer.echo(text, err=True)

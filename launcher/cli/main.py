@@ -1,0 +1,107 @@
+"""`launcher`: the commands, and the one place where errors become messages and exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from launcher.cli import data, runs, specs
+from launcher.errors import CliExit, LauncherError
+
+_HELP = """Train TensorFlow Object Detection API models at their published recipe.
+
+\b
+  launcher init efficientdet_d3 > d3.yaml   a job spec at the published recipe
+  launcher plan d3.yaml                     batch, learning rate, steps, and why
+  launcher submit d3.yaml                   train and score it
+  launcher status|logs|results d3           how far it is, and whether it reached its target
+
+\b
+Exit codes: 0 success, 1 the run failed, 2 usage or invalid spec, 4 target mAP missed,
+5 backend unreachable, 130 interrupted.
+"""
+
+# Plain help: rich's would triple the time that `launcher --help` takes.
+app = typer.Typer(
+    name="launcher",
+    help=_HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+# click's ClickException: typer carries its own copy of click, and gives it no public name.
+_CliError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"launcher {version('launcher')}")
+        raise typer.Exit
+
+
+@app.callback()
+def launcher(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+specs.add_to(app)
+runs.add_to(app)
+app.add_typer(data.app, name="data")
+
+
+def run(args: Sequence[str]) -> int:
+    """The exit code of a command line. Bugs keep their traceback; a user's mistake has none."""
+    try:
+        code = app(list(args), prog_name="launcher", standalone_mode=False)
+        sys.stdout.flush()
+    except LauncherError as e:
+        for problem in e.problems:
+            say_error(str(problem))
+        return int(e.cli_exit)
+    except _CliError as e:
+        return _usage(e)
+    except (typer.Abort, KeyboardInterrupt):
+        return int(CliExit.INTERRUPTED)
+    except BrokenPipeError:
+        _close_stdout()
+        return int(CliExit.RUN_FAILED)
+    return code if isinstance(code, int) else int(CliExit.SUCCESS)
+
+
+def say_error(text: str) -> None:
+    """One line, whatever is in the text."""
+    typer.echo(f"error: {' '.join(text.split())}", err=True)
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def _usage(error: Exception) -> int:
+    context = getattr(error, "ctx", None)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+        typer.echo(message, err=True)
+        return int(CliExit.USAGE)
+    command = context.command_path if context else "launcher"
+    stop = "" if message.endswith((".", "?", "!")) else "."
+    say_error(f"{message}{stop} See `{command} --help`")
+    return int(CliExit.USAGE)
+
+
+def _close_stdout() -> None:
+    """So that the interpreter's own flush at exit does not complain about the pipe, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,90 @@
+"""Options and arguments that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from launcher.spec import JobSpec
+
+
+def _run_names(incomplete: str) -> list[str]:
+    from launcher.backends import registry
+
+    return [r.name for r in registry.all_roots() if r.name.startswith(incomplete)]
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from launcher import recipes
+
+    return [name for name in recipes.names() if name.startswith(incomplete)]
+
+
+SpecFile = Annotated[
+    Path,
+    typer.Argument(metavar="SPEC", help="A job spec (YAML), or a bare pipeline.config."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a field of the spec, as batch.per_replica_batch=8. Repeatable.",
+    ),
+]
+BackendName = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME", help="Where to run, instead of the spec's: local."),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--run-dir",
+        metavar="DIR",
+        envvar="LAUNCHER_RUN_DIR",
+        help="The folder that holds the runs. Default: ./runs, then all that were submitted.",
+    ),
+]
+RunDirOfSpec = Annotated[
+    Path | None,
+    typer.Option(
+        "--run-dir",
+        metavar="DIR",
+        envvar="LAUNCHER_RUN_DIR",
+        help="The folder that holds the runs. Default: the spec's run_dir, or ./runs.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The run's name.", autocompletion=_run_names)
+]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A published model, as `launcher recipes` lists them.",
+        autocompletion=_recipe_names,
+    ),
+]
+
+
+def load(
+    path: Path, overrides: list[str] | None, backend: str | None, run_dir: Path | None
+) -> "JobSpec":
+    """The spec of a command line; --backend and --run-dir win over the file and over --set."""
+    from launcher import api, backends
+
+    extra = list(overrides or ())
+    if backend is not None:
+        backends.get(backend)
+        extra.append(f"backend.kind={backend}")
+    if run_dir is not None:
+        extra.append(f"run_dir={run_dir.absolute()}")
+    return api.load(path, extra)
+
+
+def echo_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))

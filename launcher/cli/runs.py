@@ -1,0 +1,308 @@
+"""Commands about runs: submit, status, logs, results, cancel, delete, list, evaluate."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from launcher.cli.options import (
+    AsJson,
+    BackendName,
+    Overrides,
+    RunDir,
+    RunDirOfSpec,
+    RunName,
+    SpecFile,
+    echo_json,
+    load,
+)
+
+if TYPE_CHECKING:
+    from launcher.backends.base import JobHandle, RunStatus
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (submit, status, logs, results, cancel, delete, evaluate):
+        app.command()(command)
+    app.command("list")(list_runs)
+
+
+def submit(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    backend: BackendName = None,
+    run_dir: RunDirOfSpec = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when it has started; it goes on.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for its end without a progress line.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an ended run of this name.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete an ended run of this name first.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train and score a spec. Ctrl-C saves a checkpoint and stops everything.
+
+    \b
+    Examples:
+      launcher submit demo.yaml                 # follow it to its end
+      launcher submit d3.yaml --detach          # then: launcher status d3
+      launcher submit d3.yaml --resume          # continue from the last checkpoint
+      launcher submit d3.yaml --dry-run         # the processes, and nothing else
+    """
+    from launcher import api
+    from launcher.cli import follow
+    from launcher.cli.specs import echo_request
+    from launcher.errors import UsageError
+
+    if detach and wait:
+        raise UsageError("--detach and --wait exclude each other", remedy="Give one of them")
+    job = load(spec, overrides, backend, run_dir)
+    if dry_run:
+        echo_request(api.dry_run(job), as_json)
+        return
+    made = api.prepare(job, resume=resume, replace=replace)
+    for warning in made.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if detach:
+        handle = api.start(made, resume=resume, replace=replace)
+        _print_started(handle, as_json)
+        return
+    end = follow.run(
+        lambda: api.start(made, resume=resume, replace=replace), show=not (wait or as_json)
+    )
+    handle = api.find(made.name, made.root.parent)
+    _finish(handle, end, as_json)
+
+
+def _print_started(handle: "JobHandle", as_json: bool) -> None:
+    name = handle.name
+    if as_json:
+        echo_json(handle.status().to_json())
+        return
+    typer.echo(f"{name} is started in {handle.root}")
+    typer.echo(f"  launcher status {name}     how far it is")
+    typer.echo(f"  launcher logs -f {name}    what it says")
+    typer.echo(f"  launcher results {name}    its mAP")
+    typer.echo(f"  launcher cancel {name}     save a checkpoint and stop")
+
+
+def _finish(handle: "JobHandle", end: "RunStatus", as_json: bool) -> None:
+    """Print the results of a run that has ended; raises what its exit code is."""
+    from launcher.report.table import summary
+
+    found = handle.results()
+    seconds = end.updated - end.submitted if end.updated and end.submitted else None
+    if as_json:
+        echo_json(found.to_json())
+    else:
+        for line in summary(found, handle.paths, seconds):
+            typer.echo(line)
+    _raise_failure(end)
+    _raise_miss(handle)
+
+
+def _raise_failure(status: "RunStatus") -> None:
+    """RunFailedError for a run that has ended, but not well."""
+    from launcher.contract import State
+    from launcher.errors import RunFailedError
+
+    if status.state is State.FAILED:
+        raise RunFailedError(f"FAILED ({status.reason}): {status.message}", place=status.name)
+    if status.state is State.CANCELLED:
+        raise RunFailedError(
+            f"was cancelled at step {status.step} of {status.total_steps}",
+            place=status.name,
+            remedy="`launcher submit SPEC --resume` continues it",
+        )
+
+
+def _raise_miss(handle: "JobHandle") -> None:
+    from launcher.errors import TargetMissedError
+    from launcher.report.results import POINTS
+
+    found = handle.results()
+    if found.target_met is False and found.final is not None:
+        raise TargetMissedError(
+            f"mAP {found.final['mAP'] * POINTS:.1f} is below the target {found.target_map:g} "
+            f"minus tolerance {found.tolerance:g} (COCO points)",
+            place=handle.name,
+            remedy=f"`launcher plan` on {handle.paths.spec} shows what differs from the recipe",
+        )
+
+
+def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """Say how far a run is, or why it ended. Exit code 1 when it failed.
+
+    \b
+    Examples:
+      launcher status d3
+      launcher status d3 --json | jq -r .state
+    """
+    from launcher import api
+    from launcher.cli.texts import status_lines
+    from launcher.contract import State
+
+    now = api.find(name, run_dir).status()
+    if as_json:
+        echo_json(now.to_json())
+    else:
+        for line in status_lines(now):
+            typer.echo(line)
+    if now.state is State.FAILED:
+        raise typer.Exit(1)
+
+
+def logs(
+    name: RunName,
+    who: Annotated[
+        str,
+        typer.Argument(metavar="[WHO]", help="worker, worker-1, evaluator, supervisor, or all."),
+    ] = "worker",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")
+    ] = False,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="K", help="Only this start of the group, from 0.")
+    ] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Only the lines that match.")
+    ] = None,
+    tail: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Only the last N lines of each.")
+    ] = None,
+    run_dir: RunDir = None,
+) -> None:
+    """Print what the processes of a run wrote.
+
+    \b
+    Examples:
+      launcher logs d3 -f
+      launcher logs d3 evaluator --grep mAP
+      launcher logs d3 worker-1 --attempt 0 --tail 50
+    """
+    from launcher import api
+    from launcher.cli import logs as reader
+
+    reader.show(api.find(name, run_dir), who, follow, attempt, grep, tail)
+
+
+def results(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """Print the mAP of a run. Exit code 4 when it is below the target, 1 when the run failed.
+
+    \b
+    Examples:
+      launcher results d3
+      launcher results d3 --json | jq .final.mAP
+    """
+    from launcher import api
+    from launcher.contract import State
+    from launcher.report.table import history, summary
+
+    handle = api.find(name, run_dir)
+    now, found = handle.status(), handle.results()
+    if as_json:
+        echo_json(found.to_json())
+    else:
+        for line in [*summary(found, handle.paths), *history(found)]:
+            typer.echo(line)
+    if now.state is State.FAILED:
+        _raise_failure(now)
+    _raise_miss(handle)
+
+
+def cancel(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """Save a checkpoint and stop a run. Does nothing to one that has ended.
+
+    \b
+    Example:
+      launcher cancel d3        # launcher submit d3.yaml --resume continues it
+    """
+    from launcher import api
+
+    handle = api.find(name, run_dir)
+    was_running = not handle.status().state.ended
+    if was_running and not as_json:
+        typer.echo(f"{name}: stopping; the workers save a checkpoint first", err=True)
+    now = handle.cancel()
+    if as_json:
+        echo_json(now.to_json())
+    elif was_running:
+        typer.echo(f"{name}: {now.state} at step {now.step:,} of {now.total_steps:,}")
+    else:
+        typer.echo(f"{name} has already ended: {now.state}")
+
+
+def delete(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """Remove a run that has ended, checkpoints and all.
+
+    \b
+    Example:
+      launcher delete d3
+    """
+    from launcher import api
+
+    root = api.delete(name, run_dir)
+    if as_json:
+        echo_json({"name": name, "deleted": root is not None, "root": str(root) if root else None})
+    elif root is None:
+        typer.echo(f"{name}: there is no such run, nothing to delete")
+    else:
+        typer.echo(f"{name}: deleted {root}")
+
+
+def list_runs(run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """List all runs.
+
+    Those below ./runs, and those that this account submitted.
+
+    \b
+    Example:
+      launcher list --json | jq -r '.[] | select(.state == "RUNNING") | .name'
+    """
+    from launcher import api
+    from launcher.cli.texts import list_cells
+    from launcher.report.table import columns
+
+    found = [handle.status() for handle in api.runs(run_dir)]
+    if as_json:
+        echo_json([now.to_json() for now in found])
+        return
+    if not found:
+        typer.echo("no runs", err=True)
+        return
+    header = ["name", "state", "step", "mAP", "folder"]
+    for line in columns([header, *map(list_cells, found)]):
+        typer.echo(line)
+
+
+def evaluate(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+    """Score the newest checkpoint of a run that has ended.
+
+    \b
+    Example:
+      launcher evaluate d3      # after its evaluator had failed
+    """
+    from launcher import api
+
+    handle = api.evaluate(name, run_dir)
+    _show_scores(handle, as_json)
+
+
+def _show_scores(handle: "JobHandle", as_json: bool) -> None:
+    from launcher.report.table import summary
+
+    found: Any = handle.results()
+    if as_json:
+        echo_json(found.to_json())
+    else:
+        for line in summary(found, handle.paths):
+            typer.echo(line)
+    _raise_miss(handle)

@@ -1,0 +1,75 @@
+"""A run's status in words: the progress line, and what `status` and `list` print."""
+
+import time
+from typing import TYPE_CHECKING
+
+from launcher.contract import State
+from launcher.report.table import duration, nearest_path, score
+
+if TYPE_CHECKING:
+    from launcher.backends.base import RunStatus
+
+
+def progress_line(now: "RunStatus") -> str:
+    """`demo  RUNNING  step 120/1,000 (12 %)  85 images/s  loss 0.81  rate 0.05  ETA 2m10s ...`"""
+    told = now.progress
+    parts = [now.name, str(now.state)]
+    if now.attempt and now.state in (State.RUNNING, State.RESTARTING):
+        parts.append(f"attempt {now.attempt}")
+    parts.append(step_text(now))
+    if now.state is State.RUNNING and told.loss is None:
+        parts.append("starting")
+    if now.state is State.RUNNING:
+        if told.images_per_second is not None:
+            parts.append(f"{told.images_per_second:,.1f} images/s")
+        if told.loss is not None:
+            parts.append(f"loss {told.loss:.4g}")
+        if told.learning_rate is not None:
+            parts.append(f"rate {told.learning_rate:.4g}")
+        if told.eta_seconds is not None:
+            parts.append(f"ETA {duration(told.eta_seconds)}")
+    if told.last_map is not None:
+        parts.append(f"mAP {score(told.last_map)} at step {told.last_map_step:,}")
+    return "  ".join(parts)
+
+
+def step_text(now: "RunStatus") -> str:
+    if not now.total_steps:
+        return "step -"
+    percent = 100 * now.step // now.total_steps
+    return f"step {now.step:,}/{now.total_steps:,} ({percent} %)"
+
+
+def status_lines(now: "RunStatus") -> list[str]:
+    told = now.progress
+    rows = [("state", f"{now.state} ({now.reason})"), ("step", step_text(now))]
+    if now.message:
+        rows.append(("message", now.message))
+    if now.attempt:
+        rows.append(("attempt", f"{now.attempt} ({now.restarts} restarts used)"))
+    if now.state is State.RUNNING and told.loss is not None:
+        rows.append(("training", _training(now)))
+    if told.last_map is not None:
+        rows.append(("mAP", f"{score(told.last_map)} at step {told.last_map_step:,}"))
+    if now.submitted:
+        end = now.updated if now.state.ended and now.updated else time.time()
+        rows.append(("time", duration(end - now.submitted)))
+    rows.append(("folder", nearest_path(now.root)))
+    return [now.name, *(f"  {label:<9} {value}" for label, value in rows)]
+
+
+def list_cells(now: "RunStatus") -> list[str]:
+    return [
+        now.name,
+        str(now.state),
+        f"{now.step:,}/{now.total_steps:,}",
+        score(now.progress.last_map),
+        nearest_path(now.root),
+    ]
+
+
+def _training(now: "RunStatus") -> str:
+    line = progress_line(now).split("  ")
+    return "  ".join(
+        part for part in line if part.startswith(("loss", "rate", "ETA")) or "/s" in part
+    )

@@ -1,0 +1,100 @@
+"""`python -m launcher.runtime RUN_ROOT`: one worker, from the run directory to an exit code."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from launcher.contract import (
+    ENV_PARENT_PID,
+    RunPaths,
+    WorkerConfig,
+    worker_index,
+    write_json,
+)
+from launcher.errors import LauncherError, StorageError, WorkerExit
+from launcher.odapi import compat, pipeline
+
+
+def main(root: Path) -> WorkerExit:
+    paths = RunPaths(root)
+    config = WorkerConfig.read(paths.plan)
+    effective = pipeline.read(paths.pipeline)
+    worker = worker_index(os.environ)
+    parent = os.environ.get(ENV_PARENT_PID)
+    compat.load()
+
+    import tensorflow as tf
+
+    quiet_libraries()
+    from launcher.runtime import applied, devices, failures, loop
+    from launcher.runtime.watchdog import Watchdog
+
+    watchdog = Watchdog(
+        config.stall_timeout_seconds,
+        on_exit=lambda code, verdict: tell(paths, worker, code, verdict),
+        parent=int(parent) if parent else None,
+    )
+    watchdog.start()
+    applied.check_pipeline(config, effective.train_config)
+    threads = devices.cpu_threads()
+    devices.limit_threads(threads)
+    try:
+        strategy = devices.make_strategy(config)
+        training = loop.Training(
+            paths,
+            config,
+            effective,
+            strategy,
+            worker=worker,
+            threads=threads,
+            watchdog=watchdog,
+        )
+        return training.run()
+    except tf.errors.OpError as e:
+        if explained := failures.explain(e, effective, config.workers):
+            raise explained from e
+        raise
+    except OSError as e:
+        raise StorageError(
+            f"{e.strerror or e}", place=str(e.filename or root), remedy="Check the disk"
+        ) from e
+
+
+def quiet_libraries() -> None:
+    """Deprecation notices of the OD API's old calls are nothing that a user can act on."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="tf_keras")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def tell(paths: RunPaths, worker: int, code: int, message: str) -> None:
+    """Leave the reason where the supervisor reads it; a full disk must not hide the exit code."""
+    try:
+        write_json(paths.failure("worker", worker), {"exit": int(code), "message": message})
+    except StorageError as e:
+        print(e, file=sys.stderr)  # noqa: T201
+
+
+def run() -> int:
+    if len(sys.argv) != 2:
+        print("usage: python -m launcher.runtime RUN_ROOT", file=sys.stderr)  # noqa: T201
+        return WorkerExit.BAD_CONFIG
+    root = Path(sys.argv[1])
+    try:
+        return leave(main(root))
+    except LauncherError as e:
+        print(f"error: {e}", file=sys.stderr, flush=True)  # noqa: T201
+        tell(RunPaths(root), worker_index(os.environ), e.worker_exit, str(e))
+        return leave(e.worker_exit)
+
+
+def leave(code: int) -> int:
+    """At once: TensorFlow's own shutdown waits for peers that may be gone (25 s, measured)."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,181 @@
+"""Steps until the last one: checkpoints by steps, by minutes, on request and at the end."""
+
+import math
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+import tensorflow as tf
+
+from launcher.contract import RunPaths, WorkerConfig
+from launcher.errors import DivergedError, WorkerExit
+from launcher.odapi.protos import Message
+from launcher.runtime import applied, fine_tune
+from launcher.runtime.checkpoints import Checkpoints
+from launcher.runtime.inputs import train_dataset
+from launcher.runtime.model import build_model, build_optimizer
+from launcher.runtime.step import Requests, StepResult, TrainStep
+from launcher.runtime.watchdog import Watchdog
+from launcher.runtime.writers import Writers
+
+
+_CHIEF_LEAVES_LATER_SECONDS = 1.0
+
+
+def say(text: str) -> None:
+    """One line in this worker's log."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Training:
+    """One attempt of one worker. `run()` returns DONE, or STOPPED after a requested stop."""
+
+    def __init__(
+        self,
+        paths: RunPaths,
+        config: WorkerConfig,
+        pipeline: Message,
+        strategy: tf.distribute.Strategy,
+        *,
+        worker: int,
+        threads: int,
+        watchdog: Watchdog,
+    ) -> None:
+        self._config = config
+        self._pipeline = pipeline
+        self._strategy = strategy
+        self._worker = worker
+        self._watchdog = watchdog
+        self._stop_asked = False
+        tf.random.set_seed(config.seed * 1_000_003 + worker)
+        say(f"building the model for {strategy.num_replicas_in_sync} replicas")
+        with strategy.scope():
+            self._global_step = tf.Variable(
+                0,
+                trainable=False,
+                dtype=tf.int64,
+                name="global_step",
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
+            self._model = build_model(pipeline, strategy)
+            self._optimizer, _ = build_optimizer(
+                pipeline, self._global_step, self._model.trainable_variables
+            )
+            self._checkpoints = Checkpoints(
+                paths,
+                step=self._global_step,
+                model=self._model,
+                optimizer=self._optimizer,
+                keep=config.keep_checkpoints,
+                worker=worker,
+            )
+            self._done = self._start_weights()
+            self._step = TrainStep(
+                strategy,
+                self._model,
+                self._optimizer,
+                self._global_step,
+                pipeline.train_config,
+                config.accumulation_steps,
+            )
+        self._iterator = iter(self._dataset(threads))
+        self._writers = Writers(paths, config, worker)
+
+    def run(self) -> WorkerExit:
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        saved, saved_at = self._done, time.monotonic()
+        first = True
+        while self._done < self._config.total_steps:
+            result = self._one_step(self._requests(saved_at))
+            if first:
+                say(applied.summary(self._config, result))
+                first = False
+            if self._save_now(result, saved):
+                say(f"step {result.step}: saving a checkpoint")
+                self._checkpoints.save()
+                saved, saved_at = result.step, time.monotonic()
+                self._watchdog.beat(result.step)
+            if result.stop and result.step < self._config.total_steps:
+                say(f"stopped on request after step {result.step}, its checkpoint is saved")
+                self._writers.close()
+                self._wait_for_all()
+                return WorkerExit.STOPPED
+        say(f"done: {self._done} steps")
+        self._writers.close()
+        self._wait_for_all()
+        return WorkerExit.DONE
+
+    def _one_step(self, requests: Requests) -> StepResult:
+        result = self._step(self._iterator, requests)
+        self._done = result.step
+        self._watchdog.beat(result.step)
+        applied.check_step(self._config, self._pipeline.train_config.optimizer, result)
+        if not math.isfinite(result.loss) or not math.isfinite(result.gradient_norm):
+            raise DivergedError(
+                f"the loss is {result.loss} and the gradient's norm {result.gradient_norm} "
+                f"at the learning rate {result.learning_rate:g}",
+                place=f"step {result.step}",
+                remedy="The last checkpoint is from before; lower the rate or lengthen the warm-up",
+            )
+        self._writers.step(result)
+        return result
+
+    def _requests(self, saved_at: float) -> Requests:
+        """A checkpoint is asked for by the chief's clock, and made by all in the same step."""
+        minutes = (time.monotonic() - saved_at) / 60
+        due = self._worker == 0 and minutes >= self._config.checkpoint_minutes
+        return Requests(save=due or self._stop_asked, stop=self._stop_asked)
+
+    def _save_now(self, result: StepResult, saved: int) -> bool:
+        return (
+            result.save
+            or result.step - saved >= self._config.checkpoint_steps
+            or result.step == self._config.total_steps
+        )
+
+    def _wait_for_all(self) -> None:
+        """Worker 0 hosts the group's coordination service: when it leaves first, the others take
+        its absence for a fault. So all meet here, and it leaves last."""
+        if self._config.workers == 1:
+            return
+
+        @tf.function
+        def meet() -> tf.Tensor:
+            return self._strategy.reduce(
+                "SUM", self._strategy.run(lambda: tf.constant(1.0)), axis=None
+            )
+
+        meet()
+        if self._worker == 0:
+            time.sleep(_CHIEF_LEAVES_LATER_SECONDS)
+
+    def _start_weights(self) -> int:
+        done = self._checkpoints.restore_newest()
+        if done:
+            say(f"continuing after step {done}")
+        elif self._pipeline.train_config.fine_tune_checkpoint:
+            say(fine_tune.restore(self._model, self._pipeline.train_config))
+        else:
+            say("starting from random weights")
+        return done
+
+    def _dataset(self, threads: int) -> Any:
+        def per_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return train_dataset(
+                self._pipeline,
+                self._model,
+                workers=self._config.workers,
+                worker=self._worker,
+                batch=self._config.per_replica_batch,
+                seed=self._config.seed,
+                first_epoch=self._done,
+                threads=threads,
+            )
+
+        return self._strategy.distribute_datasets_from_function(per_worker)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        say(f"signal {number}: saving a checkpoint with the group after this step, then leaving")
+        self._stop_asked = True

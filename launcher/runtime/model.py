@@ -1,0 +1,59 @@
+"""The OD API's detection model with all of its variables made, and its optimizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from object_detection.builders import model_builder, optimizer_builder
+from object_detection.utils import config_util
+
+from launcher.odapi.protos import Message
+
+_SIDE_OF_FREE_SIZES = 640  # resizers that keep the aspect ratio have no size of their own
+
+
+def build_model(pipeline: Message, strategy: tf.distribute.Strategy) -> Any:
+    """A DetectionModel in training mode, its variables built by one pass over a blank image.
+
+    Call within `strategy.scope()`.
+    """
+    model = model_builder.build(pipeline.model, is_training=True)
+
+    @tf.function
+    def blank_pass() -> tf.Tensor:
+        images, shapes = model.preprocess(tf.zeros([1, *_image_size(pipeline), 3]))
+        predictions = model.predict(images, shapes)
+        return tf.add_n([tf.reduce_sum(tf.cast(t, tf.float32)) for t in _tensors(predictions)])
+
+    # Inference mode: a second stage would want boxes to sample from, and batch norm must not move.
+    set_training(model, False)
+    strategy.run(blank_pass)
+    set_training(model, True)
+    return model
+
+
+def set_training(model: Any, training: bool) -> None:
+    """Both switches: the model's own, and Keras', which batch norm obeys."""
+    model._is_training = training
+    tf.keras.backend.set_learning_phase(training)
+
+
+def build_optimizer(
+    pipeline: Message, step: tf.Variable, variables: list[tf.Variable]
+) -> tuple[Any, Callable[[], tf.Tensor]]:
+    """The recipe's optimizer with its slots made, and a function for the rate at `step`."""
+    optimizer, (rate,) = optimizer_builder.build(pipeline.train_config.optimizer, global_step=step)
+    optimizer._create_all_weights(variables)
+    return optimizer, rate if callable(rate) else lambda: tf.convert_to_tensor(rate)
+
+
+def _image_size(pipeline: Message) -> tuple[int, int]:
+    height, width = config_util.get_spatial_image_size(
+        config_util.get_image_resizer_config(pipeline.model)
+    )
+    side = _SIDE_OF_FREE_SIZES
+    return (height if height > 0 else side, width if width > 0 else side)
+
+
+def _tensors(predictions: Any) -> list[tf.Tensor]:
+    return [t for t in tf.nest.flatten(predictions) if tf.is_tensor(t) and t.dtype.is_floating]

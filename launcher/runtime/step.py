@@ -1,0 +1,177 @@
+"""One optimizer step: micro-batches accumulated in the replica, one all-reduce, one update.
+
+The losses, the groundtruth handling and the optimizer are the OD API's. What differs from its
+`eager_train_step`: micro-batches, clipping by the global norm after the all-reduce (the OD API
+clips each replica's part, so its threshold loosens with the replicas), exactly one step a call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from object_detection import model_lib, model_lib_v2
+
+from launcher.odapi.protos import Message
+
+_NUMBERS = 32
+"""Room for the counts and losses of a step beside the gradients; CenterNet has the most, 14."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What this process asks of the whole group in the coming step."""
+
+    save: bool = False
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step really did, the same on every worker."""
+
+    step: int  # steps done, this one included
+    images: int  # in all micro-batches of all replicas
+    micro_batches: int  # of all replicas
+    learning_rate: float  # as the optimizer applied it
+    losses: dict[str, float]  # means over the global batch; "Loss/total_loss" is their sum
+    gradient_norm: float  # of the global batch, before clipping
+    save: bool  # some worker asked for a checkpoint
+    stop: bool  # some worker asked to stop after it
+
+    @property
+    def loss(self) -> float:
+        return self.losses["Loss/total_loss"]
+
+
+class TrainStep:
+    """Call it with the dataset's iterator and this worker's requests; one trace for all calls."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: Any,
+        optimizer: Any,
+        global_step: tf.Variable,
+        train_config: Message,
+        accumulation_steps: int,
+    ) -> None:
+        """Call within `strategy.scope()`, with all variables of model and optimizer made."""
+        self._strategy = strategy
+        self._model = model
+        self._optimizer = optimizer
+        self._global_step = global_step
+        self._config = train_config
+        self._accumulation = accumulation_steps
+        self._replicas = strategy.num_replicas_in_sync
+        self._variables = list(model.trainable_variables)
+        self._sizes = [v.shape.num_elements() for v in self._variables]
+        self._loss_names: list[str] = []
+        if accumulation_steps > 1:
+            self._sums = _local_variable(sum(self._sizes) + _NUMBERS, "micro_batch_sums")
+        self._step: Callable[..., Any] = tf.function(
+            self._single if accumulation_steps == 1 else self._accumulated
+        )
+
+    def __call__(self, iterator: Any, requests: Requests) -> StepResult:
+        asked = tf.constant([float(requests.save), float(requests.stop)])
+        out = self._strategy.experimental_local_results(self._step(iterator, asked))[0].numpy()
+        step, rate, norm, micro_batches, images, *losses, save, stop = out.tolist()
+        return StepResult(
+            step=int(step),
+            images=round(images),
+            micro_batches=round(micro_batches),
+            learning_rate=rate,
+            losses=dict(zip(self._loss_names, losses, strict=False)),  # the rest is padding
+            gradient_norm=norm,
+            save=save > 0.5,
+            stop=stop > 0.5,
+        )
+
+    def _single(self, iterator: Any, asked: tf.Tensor) -> Any:
+        def replica(batch: Any, asked: tf.Tensor) -> tf.Tensor:
+            return self._update(self._micro_batch(*batch), asked)
+
+        return self._strategy.run(replica, args=(next(iterator), asked))
+
+    def _accumulated(self, iterator: Any, asked: tf.Tensor) -> Any:
+        def accumulate(batch: Any) -> None:
+            self._sums.assign_add(self._micro_batch(*batch))
+
+        def update(asked: tf.Tensor) -> tf.Tensor:
+            sums = self._sums.read_value()
+            self._sums.assign(tf.zeros_like(sums))
+            return self._update(sums, asked)
+
+        for _ in tf.range(self._accumulation):
+            self._strategy.run(accumulate, args=(next(iterator),))
+        return self._strategy.run(update, args=(asked,))
+
+    def _micro_batch(
+        self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """What this micro-batch adds to the global batch, as one vector [parameters + _NUMBERS]:
+        its share of the gradients, 1 micro-batch, its images, its share of each loss."""
+        labels = model_lib.unstack_batch(
+            labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
+        )
+        share = 1.0 / (self._replicas * self._accumulation)
+        with tf.GradientTape() as tape:
+            losses, _ = model_lib_v2._compute_losses_and_predictions_dicts(
+                self._model,
+                features,
+                labels,
+                training_step=self._global_step,
+                add_regularization_loss=self._config.add_regularization_loss,
+            )
+            total = losses["Loss/total_loss"] * share
+        gradients = tape.gradient(
+            total, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        self._loss_names = sorted(losses)
+        images = tf.cast(tf.shape(features["image"])[0], tf.float32)
+        numbers = [1.0, images, *(losses[name] * share for name in self._loss_names)]
+        return tf.concat(
+            [
+                *(tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients),
+                tf.stack([tf.cast(n, tf.float32) for n in numbers]),
+                tf.zeros([_NUMBERS - len(numbers)]),
+            ],
+            axis=0,
+        )
+
+    def _update(self, sums: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
+        """All-reduce once, clip, apply. Returns what `__call__` reads, as one vector."""
+        packed = tf.concat([sums, asked], axis=0)
+        if self._replicas > 1:
+            packed = tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.SUM, packed
+            )
+        gradients, numbers = packed[: sum(self._sizes)], packed[sum(self._sizes) :]
+        norm = tf.norm(gradients)
+        threshold = self._config.gradient_clipping_by_norm
+        if threshold > 0:
+            gradients *= threshold / tf.maximum(norm, threshold)
+        pieces = [
+            tf.reshape(piece, v.shape)
+            for piece, v in zip(tf.split(gradients, self._sizes), self._variables, strict=True)
+        ]
+        # Read from the optimizer before it moves on: the very value that this update uses.
+        rate = tf.identity(self._optimizer._decayed_lr(tf.float32))
+        self._optimizer.apply_gradients(
+            zip(pieces, self._variables, strict=True), experimental_aggregate_gradients=False
+        )
+        self._global_step.assign_add(1)
+        done = tf.cast(self._global_step.read_value(), tf.float32)
+        return tf.concat([tf.stack([done, rate, norm]), numbers], axis=0)
+
+
+def _local_variable(size: int, name: str) -> tf.Variable:
+    """Each replica's own vector of zeros, kept out of checkpoints."""
+    return tf.Variable(
+        tf.zeros([size]),
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+    )

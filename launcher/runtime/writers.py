@@ -1,0 +1,97 @@
+"""What a worker leaves behind for people and programs: heartbeat, metrics, TensorBoard."""
+
+import os
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from launcher.contract import (
+    ENV_ATTEMPT,
+    RunPaths,
+    WorkerConfig,
+    append_jsonl,
+    write_json,
+)
+from launcher.runtime.step import StepResult
+
+_HEARTBEAT_SECONDS = 1.0
+_ROWS = 5000
+"""About as many rows of metrics are kept of a run, however long it is."""
+
+
+class Writers:
+    """Every worker writes its heartbeat; worker 0 writes metrics and TensorBoard too."""
+
+    def __init__(self, paths: RunPaths, config: WorkerConfig, worker: int) -> None:
+        self._paths = paths
+        self._config = config
+        self._worker = worker
+        self._attempt = int(os.environ.get(ENV_ATTEMPT, "0") or 0)
+        self._every = max(1, config.total_steps // _ROWS)
+        self._speed = _Speed(config.global_batch)
+        self._last_heartbeat = 0.0
+        self._board = (
+            tf.summary.create_file_writer(str(paths.tensorboard / "train")) if worker == 0 else None
+        )
+
+    def step(self, result: StepResult) -> None:
+        speed = self._speed.after_step()
+        row: dict[str, Any] = {
+            "step": result.step,
+            "total_steps": self._config.total_steps,
+            "time": time.time(),
+            "attempt": self._attempt,
+            "loss": result.loss,
+            "learning_rate": result.learning_rate,
+            "images_per_second": speed,
+        }
+        last = result.step == self._config.total_steps
+        if last or time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS:
+            self._last_heartbeat = time.monotonic()
+            write_json(self._paths.progress(self._worker), row | {"pid": os.getpid()})
+        if self._board is not None and (last or result.step % self._every == 0):
+            append_jsonl(
+                self._paths.train_metrics,
+                row
+                | {
+                    "global_batch": result.images,
+                    "accumulation_steps": result.micro_batches // self._config.replicas,
+                    "images_seen": result.step * result.images,
+                    "gradient_norm": result.gradient_norm,
+                    "losses": result.losses,
+                },
+            )
+            self._scalars(result, speed)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def _scalars(self, result: StepResult, speed: float | None) -> None:
+        assert self._board is not None
+        with self._board.as_default(step=result.step):
+            for name, value in result.losses.items():
+                tf.summary.scalar(name, value)
+            tf.summary.scalar("learning_rate", result.learning_rate)
+            tf.summary.scalar("gradient_norm", result.gradient_norm)
+            if speed is not None:
+                tf.summary.scalar("images_per_second", speed)
+
+
+class _Speed:
+    """Images per second, smoothed over about 20 steps; None until a second step has ended."""
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+        self._last: float | None = None
+        self._seconds: float | None = None
+
+    def after_step(self) -> float | None:
+        now = time.monotonic()
+        if self._last is not None:
+            seconds = now - self._last
+            before = self._seconds if self._seconds is not None else seconds
+            self._seconds = before + (seconds - before) / 20
+        self._last = now
+        return self._images / self._seconds if self._seconds else None

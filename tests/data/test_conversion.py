@@ -1,0 +1,211 @@
+"""COCO to records: everything arrives, the bytes are always the same, nothing is left half done."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from launcher.data import ConvertReport, convert
+from launcher.errors import DataError, UsageError
+from launcher.odapi import label_map
+from launcher.records import expand, locate_damage
+
+Read = Callable[[str | Path], list[Any]]
+Field = Callable[[Any, str], list[Any]]
+
+
+def run(coco: Any, **more: Any) -> ConvertReport:
+    arguments: dict[str, Any] = {"prefix": "train", "shards": 2, "processes": 1} | more
+    return convert(coco.annotations, coco.images, coco.out, **arguments)
+
+
+def test_a_small_set_arrives_whole(coco: Any, read: Read, field: Field) -> None:
+    coco.add([0, 0, 100, 50], image_id=2, category_id=90, iscrowd=1, area=77.5)
+    coco.add([5, 5, 0, 0], image_id=3)
+    coco.content["images"].append({"id": 6, "file_name": "6.png", "width": 80, "height": 40})
+    coco.picture("6.png", (80, 40))
+    coco.save()
+    report = run(coco)
+    names = ["train.record-00000-of-00002", "train.record-00001-of-00002"]
+    assert [p.name for p in report.files] == names
+    assert sorted(p.name for p in coco.out.iterdir()) == ["label_map.pbtxt", *names]
+    assert report.pattern == str(coco.out / "train.record-?????-of-00002")
+    assert expand(report.pattern) == list(report.files)
+    assert (report.images, report.objects, report.crowds, report.empty_images) == (6, 6, 1, 1)
+    assert report.zero_size == ("1007",)
+    assert label_map.read(report.label_map) == {7: "cat", 90: "dog"}
+    assert [len(read(path)) for path in report.files] == [3, 3]
+
+    examples = {field(e, "source_id")[0]: e for e in read(report.pattern)}
+    assert sorted(examples) == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    second = examples[b"2"]
+    encoded = (coco.images / "2.jpg").read_bytes()
+    assert field(second, "encoded") == [encoded]
+    assert field(second, "key/sha256") == [hashlib.sha256(encoded).hexdigest().encode()]
+    assert field(second, "format") == [b"jpeg"]
+    assert field(second, "filename") == [b"2.jpg"]
+    assert (field(second, "width"), field(second, "height")) == ([100], [50])
+    assert field(second, "object/bbox/xmin") == pytest.approx([0.1, 0])
+    assert field(second, "object/bbox/ymax") == pytest.approx([0.5, 1])
+    assert field(second, "object/class/label") == [7, 90]
+    assert field(second, "object/class/text") == [b"cat", b"dog"]
+    assert field(second, "object/is_crowd") == [0, 1]
+    assert field(second, "object/area") == [600.0, 77.5]
+    assert field(examples[b"6"], "format") == [b"png"]
+    assert field(examples[b"6"], "object/class/label") == []
+
+
+def test_the_bytes_do_not_depend_on_processes_or_the_order_of_the_file(
+    shared: Path, tmp_path: Path
+) -> None:
+    tiny = shared / "coco_tiny"
+
+    def digests(out: str, processes: int) -> dict[str, str]:
+        arguments = (tiny / "annotations/instances_train2017.json", tiny / "train2017")
+        report = convert(*arguments, tmp_path / out, "train", 3, processes=processes)
+        assert (report.images, report.objects, report.crowds) == (80, 705, 6)
+        return {
+            p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in (*report.files, report.label_map)
+        }
+
+    one = digests("one", 1)
+    assert len(set(one.values())) == 4
+    assert digests("two", 2) == one
+    assert digests("three", 3) == one
+
+
+def test_shards_are_balanced_mixed_and_disjoint(
+    shared: Path, tmp_path: Path, read: Read, field: Field
+) -> None:
+    tiny = shared / "coco_tiny"
+    report = convert(
+        tiny / "annotations/instances_val2017.json", tiny / "val2017", tmp_path / "out", "val", 7
+    )
+    shards = [[int(field(e, "source_id")[0]) for e in read(path)] for path in report.files]
+    assert sorted(map(len, shards)) == [11, 11, 11, 11, 12, 12, 12]
+    ids = [i for shard in shards for i in shard]
+    assert len(set(ids)) == 80
+    assert all(shard != sorted(shard) for shard in shards)
+    assert locate_damage(report.files, 90, texts=label_map.read_texts(report.label_map)) is None
+
+
+# What is done to the input, and the message.
+def _truncate(coco: Any) -> str:
+    path = coco.images / "3.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    return f"{path}, image 3: an image that cannot be decoded (image file is truncated"
+
+
+def _replace_by_text(coco: Any) -> str:
+    (coco.images / "3.jpg").write_text("<html>404</html>")
+    return f"{coco.images / '3.jpg'}, image 3: not an image: it begins with b'<html>404</html>'"
+
+
+def _empty(coco: Any) -> str:
+    (coco.images / "3.jpg").write_bytes(b"")
+    return f"{coco.images / '3.jpg'}, image 3: not an image: it begins with b''"
+
+
+def _remove(coco: Any) -> str:
+    (coco.images / "3.jpg").unlink()
+    return f"{coco.images / '3.jpg'}, image 3: a file that cannot be read (No such file"
+
+
+def _webp(coco: Any) -> str:
+    Image.new("RGB", (100, 50)).save(coco.images / "3.jpg", "WEBP")
+    return f"{coco.images / '3.jpg'}, image 3: a WEBP image; the OD API reads JPEG, PNG and BMP"
+
+
+def _resize(coco: Any) -> str:
+    coco.picture("3.jpg", (90, 50))
+    return f"{coco.images / '3.jpg'}, image 3: 90 x 50 pixels, but the annotations say 100 x 50"
+
+
+def _turn(coco: Any) -> str:
+    coco.picture("3.jpg", (50, 100))
+    return (
+        f"{coco.images / '3.jpg'}, image 3: 50 x 100 pixels, but the annotations say 100 x 50"
+        " (turned by an EXIF mark"
+    )
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    "spoil", [_truncate, _replace_by_text, _empty, _remove, _webp, _resize, _turn]
+)
+def test_a_bad_image_is_named_or_left_out(
+    coco: Any, spoil: Callable[[Any], str], processes: int
+) -> None:
+    said = spoil(coco)
+    with pytest.raises(DataError) as e:
+        run(coco, processes=processes)
+    assert str(e.value).startswith(said)
+    assert str(e.value).endswith("leave such boxes and images out with --skip-bad")
+    assert coco.left() == []
+
+    report = run(coco, processes=processes, skip_bad=True)
+    assert (report.images, report.objects) == (4, 4)
+    assert len(report.bad_images) == 1
+    assert report.bad_images[0].startswith(said)
+
+
+def test_a_shard_whose_images_are_all_bad(coco: Any) -> None:
+    for path in coco.images.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="all images of shard 0 were left out"):
+        run(coco, skip_bad=True)
+    assert coco.left() == []
+
+
+ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"shards": 6}, "shards: 5 images do not fill 6 shards. Ask for at most 5"),
+    ({"shards": 3, "limit": 2}, "shards: 2 images do not fill 3 shards. Ask for at most 2"),
+    ({"shards": 0}, "shards: 0. Choose 1 or more"),
+    ({"processes": 0}, "processes: 0. Choose 1 or more"),
+    ({"limit": -1}, "limit: -1. Choose 1 or more"),
+    ({"prefix": ""}, "prefix: '' does not begin a file's name"),
+    ({"prefix": "../x"}, "prefix: '../x' does not begin a file's name"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), ARGUMENTS)
+def test_bad_arguments(coco: Any, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as e:
+        run(coco, **arguments)
+    assert str(e.value).startswith(said)
+    assert coco.left() == []
+
+
+def test_no_folder_of_images(coco: Any) -> None:
+    coco.images = coco.folder / "imgs"
+    with pytest.raises(DataError, match=r"imgs: no such folder. Give the folder that holds"):
+        run(coco)
+
+
+def test_limit(coco: Any, read: Read, field: Field) -> None:
+    report = run(coco, limit=3)
+    ids = sorted(field(e, "source_id")[0] for e in read(report.pattern))
+    assert ids == [b"1", b"2", b"3"]
+
+
+def test_nothing_is_overwritten_without_force(coco: Any) -> None:
+    before = run(coco).files[0].read_bytes()
+    with pytest.raises(UsageError, match=r"out: exists already, with 3 files such as label_map"):
+        run(coco, limit=2)
+    assert (coco.out / "train.record-00000-of-00002").read_bytes() == before
+    report = run(coco, limit=2, shards=1, force=True)
+    assert sorted(p.name for p in coco.out.iterdir()) == ["label_map.pbtxt", report.files[0].name]
+    assert coco.left() == ["out"]
+
+
+def test_a_failed_conversion_keeps_what_was_there(coco: Any) -> None:
+    before = run(coco).files[0].read_bytes()
+    _truncate(coco)
+    with pytest.raises(DataError):
+        run(coco, force=True)
+    assert (coco.out / "train.record-00000-of-00002").read_bytes() == before
+    assert coco.left() == ["out"]

@@ -1,0 +1,107 @@
+"""A folder that appears complete or not at all."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from launcher.data.folder import FolderExistsError, complete_folder
+from launcher.errors import StorageError, UsageError
+
+
+def make(out: Path, text: str = "new", force: bool = False) -> None:
+    with complete_folder(out, force=force) as folder:
+        (folder / "label_map.pbtxt").write_text(text)
+        assert folder.parent == out.parent
+        assert text == "new" or not out.exists()
+
+
+def test_it_appears_with_its_parents(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b[1]" / "out"
+    make(out)
+    assert (out / "label_map.pbtxt").read_text() == "new"
+    assert [p.name for p in out.parent.iterdir()] == ["out"]
+    assert out.stat().st_mode & 0o777 == 0o755
+
+
+def fail(out: Path, force: bool = False) -> None:
+    with complete_folder(out, force=force) as folder:
+        (folder / "label_map.pbtxt").write_text("half")
+        raise RuntimeError
+
+
+def test_an_error_leaves_nothing_not_even_parents(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(RuntimeError):
+        fail(tmp_path / "a" / "b" / "out")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    make(out)
+    assert [p.name for p in out.iterdir()] == ["label_map.pbtxt"]
+
+
+def test_an_existing_one_is_replaced_only_by_force(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out)
+    (out / "train.record-00000-of-00001").write_text("old")
+    with pytest.raises(FolderExistsError, match=r"out: exists already, with 2 files .* --force"):
+        make(out)
+    with pytest.raises(RuntimeError):
+        fail(out, force=True)
+    assert len(list(out.iterdir())) == 2
+    make(out, force=True)
+    assert [p.name for p in out.iterdir()] == ["label_map.pbtxt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_deletes_only_what_this_program_writes(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "label_map.pbtxt").write_text("")
+    with pytest.raises(UsageError, match=r"holds files of something else, such as thesis.tex"):
+        make(tmp_path, force=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UsageError, match="out: is a file, not a folder"):
+        make(tmp_path / "out", force=True)
+
+
+def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/out: cannot write \((Not a directory|File exis)"):
+        make(tmp_path / "file" / "out")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_parent_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="Permission denied"):
+        make(tmp_path / "out")
+
+
+def test_another_process_was_faster(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def slow() -> None:
+        with complete_folder(out) as folder:
+            (folder / "label_map.pbtxt").write_text("slow")
+            make(out, "fast")
+
+    with pytest.raises(FolderExistsError, match="was made by another process meanwhile"):
+        slow()
+    assert (out / "label_map.pbtxt").read_text() == "fast"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_it_works_in_a_thread(tmp_path: Path) -> None:
+    thread = threading.Thread(target=make, args=(tmp_path / "out",))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "out").is_dir()

@@ -111,12 +111,9 @@ def _bare(path: Path, text: str, overrides: Sequence[str]) -> JobSpec:
 
 def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str]) -> JobSpec:
     values: dict[str, Any] = tree.value
-    problems: list[Problem] = []
     _make_absolute(values, folder)
-    try:
-        origin = replace(origin, overridden=override.apply(overrides, values, JobSpec))
-    except SpecError as e:
-        problems += e.problems
+    overridden, problems = override.apply(overrides, values, JobSpec)
+    origin = replace(origin, overridden=overridden)
     values = _without_nulls(values)
     try:
         spec = JobSpec.model_validate(values)

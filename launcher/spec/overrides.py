@@ -12,11 +12,10 @@ from launcher.spec.yaml_tree import parse, shown
 _EXAMPLE = "Write it as --set batch.per_replica_batch=8"
 
 
-def apply(overrides: Sequence[str], tree: dict[str, Any], root: type[BaseModel]) -> frozenset[str]:
-    """Sets the values in `tree`; returns the dotted paths that were set.
-
-    Raises SpecError with all unknown paths and unreadable values.
-    """
+def apply(
+    overrides: Sequence[str], tree: dict[str, Any], root: type[BaseModel]
+) -> tuple[frozenset[str], list[Problem]]:
+    """Sets the values in `tree`; returns the dotted paths that were set, and what is wrong."""
     problems: list[Problem] = []
     dotted: set[str] = set()
     for override in overrides:
@@ -26,9 +25,7 @@ def apply(overrides: Sequence[str], tree: dict[str, Any], root: type[BaseModel])
             dotted.add(".".join(path))
         except SpecError as e:
             problems += e.problems
-    if problems:
-        raise SpecError(problems)
-    return frozenset(dotted)
+    return frozenset(dotted), problems
 
 
 def _read(override: str, root: type[BaseModel]) -> tuple[tuple[str, ...], Any]:

@@ -33,10 +33,18 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
     if kind in ("greater_than", "greater_than_equal"):
         limit = context.get("gt", context.get("ge"))
         above = "above" if kind == "greater_than" else "at least"
-        return path, f"must be {above} {limit:g}, not {shown(value)}", "Use a larger number"
+        return (
+            path,
+            f"must be {above} {_plain_number(limit)}, not {shown(value)}",
+            "Use a larger number",
+        )
     if kind in ("less_than", "less_than_equal"):
         limit = context.get("lt", context.get("le"))
-        return path, f"must be at most {limit:,}, not {shown(value)}", "Use a smaller number"
+        return (
+            path,
+            f"must be at most {_plain_number(limit)}, not {shown(value)}",
+            "Use a smaller number",
+        )
     if kind == "literal_error":
         expected = str(context["expected"]).replace("'", "")
         expected = expected.replace("True", "true").replace("False", "false")
@@ -130,6 +138,11 @@ _WANTED = {
     "path_type": "a path",
     "is_instance_of": "a path",
 }
+
+
+def _plain_number(limit: Any) -> str:
+    """4,096 and 0.5, never 4096.0."""
+    return f"{int(limit):,}" if limit == int(limit) else f"{limit:g}"
 
 
 def _remedy(kind: str, value: Any) -> str:

@@ -1,5 +1,6 @@
 """Specs as text: what a run keeps, what `launcher init` prints, and the JSON Schema."""
 
+import re
 from typing import Any
 
 import yaml
@@ -7,14 +8,16 @@ import yaml
 from launcher.spec.fields import label_of
 from launcher.spec.model import JobSpec, plain
 
+_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
+
 _TEMPLATE = """\
 # {title}: the published recipe.
 # {reference}
 # {source}
 #
-#   launcher check {name}.yaml     what would keep it from its mAP, before any GPU time is spent
-#   launcher plan {name}.yaml      batch, learning rate and steps on these devices, and why
-#   launcher submit {name}.yaml    train and score it
+#   launcher check FILE     what would keep it from its mAP, before any GPU time is spent
+#   launcher plan FILE      batch, learning rate and steps on these devices, and why
+#   launcher submit FILE    train and score it
 #
 # A line that begins with # is a setting left at its default. `launcher schema` explains them all.
 
@@ -95,9 +98,19 @@ def template(recipe: str) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a job spec, for editors: each field says what it means."""
+    schema: dict[str, Any] = _unwrapped(JobSpec.model_json_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _unwrapped(value: Any) -> Any:
+    """Descriptions are wrapped in the source; an editor wraps them itself."""
+    if isinstance(value, list):
+        return [_unwrapped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **JobSpec.model_json_schema(),
+        k: _LINE_BREAK.sub(" ", v) if k == "description" and isinstance(v, str) else _unwrapped(v)
+        for k, v in value.items()
     }
 
 

@@ -1,0 +1,119 @@
+"""--set: single values from the command line, into specs and bare pipeline.configs."""
+
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import SpecError
+from launcher.spec import JobSpec, from_mapping, load
+
+BASE = {"name": "x", "recipe": "efficientdet_d3"}
+
+
+def spec_of(*overrides: str) -> JobSpec:
+    return from_mapping(BASE, overrides=overrides)
+
+
+def message_of(*overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        spec_of(*overrides)
+    return str(caught.value)
+
+
+def test_values_are_yaml() -> None:
+    spec = spec_of(
+        "batch.per_replica_batch=8",
+        "train.sync_batch_norm=false",
+        "data.train=[/a, /b]",
+        "train.checkpoint_every={steps: 5}",
+        "restart.stall_timeout_seconds=2.5",
+        "name=other",
+    )
+    assert spec.batch.per_replica_batch == 8
+    assert spec.train.sync_batch_norm is False
+    assert spec.data.train == ("/a", "/b")
+    assert spec.train.checkpoint_every.steps == 5
+    assert spec.restart.stall_timeout_seconds == 2.5
+    assert spec.name == "other"
+
+
+def test_the_last_one_wins_and_nothing_is_the_default() -> None:
+    assert spec_of("batch.global_batch=8", "batch.global_batch=16").batch.global_batch == 16
+    assert spec_of("batch.global_batch=8", "batch.global_batch=").batch.global_batch is None
+
+
+def test_keys_of_ones_own_may_have_dots() -> None:
+    cluster = spec_of("cluster.node_selector.cloud.google.com/gke=gpu", "cluster.env.A=x=y").cluster
+    assert cluster.node_selector == {"cloud.google.com/gke": "gpu"}
+    assert cluster.env == {"A": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "batch.per_replica=8",
+            "--set batch.per_replica: unknown key. Did you mean batch.per_replica_batch?",
+        ),
+        (
+            "per_replica_batch=8",
+            "--set per_replica_batch: unknown key. Did you mean batch.per_replica_batch?",
+        ),
+        ("bach.global_batch=8", "--set bach.global_batch: unknown key. Did you mean batch?"),
+        (
+            "name.x=1",
+            "--set name.x: name is a single value: nothing is below it. Write --set name=...",
+        ),
+        (
+            "nothing",
+            "--set: 'nothing' is not path=value. Write it as --set batch.per_replica_batch=8",
+        ),
+        ("=8", "--set: '=8' is not path=value. Write it as --set batch.per_replica_batch=8"),
+        (
+            "batch.global_batch='8'",
+            "--set batch.global_batch: must be a whole number, not '8'. Write 8 without quotes",
+        ),
+        (
+            "data.train=[a",
+            "--set data.train:1:3: not YAML: while parsing a flow sequence expected ',' or ']', "
+            "but got '<stream end>'. Check the indentation, brackets and quotes here",
+        ),
+        (
+            "cluster.env=3",
+            "--set cluster.env: must be a mapping (key: value lines), not 3. Indent its keys below "
+            "it",
+        ),
+    ],
+)
+def test_a_wrong_override_is_one_message(override: str, message: str) -> None:
+    assert message_of(override) == message
+
+
+def test_all_wrong_overrides_are_told_at_once_with_those_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("name: x\nrecipe: efficientdet_d3\nnam: 3\n")
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "s.yaml", ["a=1", "b.c=2", "train.norm=group"])
+    places = [problem.place for problem in caught.value.problems]
+    file = tmp_path / "s.yaml"
+    assert places == ["--set a", "--set b.c", "--set train.norm", f"{file}:3: nam"]
+
+
+def test_an_override_below_a_wrong_value_is_told() -> None:
+    with pytest.raises(SpecError, match="the file has 3 for batch"):
+        from_mapping({**BASE, "batch": 3}, overrides=["batch.global_batch=8"])
+
+
+def test_a_bare_config_takes_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/own.config").write_text("model { ssd { } }")
+    spec = load("m/own.config", ["name=mine", "run_dir=out", "cluster.workers=2"])
+    assert (spec.name, spec.run_dir, spec.cluster.workers) == ("mine", tmp_path / "out", 2)
+    with pytest.raises(SpecError, match="both recipe and pipeline_config are set"):
+        load("m/own.config", ["recipe=efficientdet_d3"])
+
+
+def test_the_given_values_are_not_changed() -> None:
+    values = {**BASE, "batch": {"global_batch": 64}}
+    from_mapping(values, overrides=["batch.global_batch=8"])
+    assert values == {**BASE, "batch": {"global_batch": 64}}

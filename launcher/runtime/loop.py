@@ -20,7 +20,6 @@ from launcher.runtime.step import Requests, StepResult, TrainStep
 from launcher.runtime.watchdog import Watchdog
 from launcher.runtime.writers import Writers
 
-
 _CHIEF_LEAVES_LATER_SECONDS = 1.0
 
 

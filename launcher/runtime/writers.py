@@ -62,21 +62,21 @@ class Writers:
                     "losses": result.losses,
                 },
             )
-            self._scalars(result, speed)
+            _scalars(self._board, result, speed)
 
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
 
-    def _scalars(self, result: StepResult, speed: float | None) -> None:
-        assert self._board is not None
-        with self._board.as_default(step=result.step):
-            for name, value in result.losses.items():
-                tf.summary.scalar(name, value)
-            tf.summary.scalar("learning_rate", result.learning_rate)
-            tf.summary.scalar("gradient_norm", result.gradient_norm)
-            if speed is not None:
-                tf.summary.scalar("images_per_second", speed)
+
+def _scalars(board: Any, result: StepResult, speed: float | None) -> None:
+    with board.as_default(step=result.step):
+        for name, value in result.losses.items():
+            tf.summary.scalar(name, value)
+        tf.summary.scalar("learning_rate", result.learning_rate)
+        tf.summary.scalar("gradient_norm", result.gradient_norm)
+        if speed is not None:
+            tf.summary.scalar("images_per_second", speed)
 
 
 class _Speed:

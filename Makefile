@@ -1,0 +1,31 @@
+# `make demo` and `make test` set up everything that they need. `make help` lists the targets.
+
+.PHONY: help setup demo test lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: ## a .venv with the pinned packages (Python 3.11 to 3.13); does nothing when it is up to date
+	@requirements/install.sh
+
+demo: setup ## train and score a small detector on this machine: two workers, one evaluator, a mAP
+	@.venv/bin/launcher submit configs/demo.yaml --replace
+
+test: setup ## the whole test suite
+	@.venv/bin/pytest
+
+lint: setup ## ruff, mypy strict, import-linter
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: setup ## put the code into its one format
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: setup ## the figures of the documentation, one command each: see bench/
+	@ls bench/*.py
+
+clean: ## remove what setup and the tests made (not runs/)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build dist

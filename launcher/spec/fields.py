@@ -23,7 +23,7 @@ REFUSAL = "launcher"
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LENGTH = 47  # leaves 16 of Kubernetes' 63 for what is appended: role, attempt, index
 _LABEL_LENGTH = 63
@@ -80,10 +80,11 @@ def _is_label(text: str) -> str:
     return text
 
 
-def _is_quantity(text: str) -> str:
-    if not _QUANTITY.fullmatch(text):
-        raise refusal(f"{_cut(text)!r} is not an amount of memory", "Write it as 16Gi or 512M")
-    return text
+def _is_quantity(value: Any) -> Any:
+    """Kubernetes reads 16 as 16 bytes, which nobody means."""
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+        raise refusal(f"{shown(value)} is not an amount of memory", "Write it as 16Gi or 512Mi")
+    return value
 
 
 def _is_env_name(text: str) -> str:
@@ -111,7 +112,12 @@ def _is_given(text: str) -> str:
 
 def _to_path(value: Any) -> Any:
     """Text to an absolute path. Anything else stays for pydantic to refuse."""
-    return Path(absolute(_sound(value))) if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    text = _sound(value)
+    if is_url(text):
+        raise refusal(f"{_cut(text)} is a URL", "Give the path of a file system that is mounted")
+    return Path(absolute(text))
 
 
 def _to_patterns(value: Any) -> Any:
@@ -162,7 +168,7 @@ def offered(**later: str) -> BeforeValidator:
 Name = Annotated[str, AfterValidator(_is_name)]
 Text = Annotated[str, AfterValidator(_is_given)]
 KubernetesName = Annotated[str, AfterValidator(_is_label)]
-Quantity = Annotated[str, AfterValidator(_is_quantity)]
+Quantity = Annotated[str, BeforeValidator(_is_quantity)]
 EnvName = Annotated[str, AfterValidator(_is_env_name)]
 MountPath = Annotated[str, AfterValidator(_is_mount)]
 

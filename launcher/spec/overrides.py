@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from launcher.errors import Problem, SpecError
-from launcher.spec.problems import did_you_mean, is_mapping, known_keys, section_at
+from launcher.spec.problems import is_mapping, nearest_key, section_at
 from launcher.spec.yaml_tree import parse, shown
 
 _EXAMPLE = "Write it as --set batch.per_replica_batch=8"
@@ -55,14 +55,8 @@ def _known_path(dotted: str, root: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _nearest(key: str, path: tuple[str, ...], root: type[BaseModel]) -> str:
-    remedy = did_you_mean(key, known_keys(root, path))
     prefix = "".join(f"{p}." for p in path)
-    # A key without its section: `per_replica_batch=8` is batch.per_replica_batch.
-    if not path:
-        for name in root.model_fields:
-            if key in known_keys(root, (name,)):
-                return f"Did you mean {name}.{key}?"
-    return remedy.replace("Did you mean ", f"Did you mean {prefix}")
+    return nearest_key(key, path, root).replace("Did you mean ", f"Did you mean {prefix}")
 
 
 def _set(tree: dict[str, Any], path: tuple[str, ...], value: Any, override: str) -> None:

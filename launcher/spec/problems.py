@@ -26,7 +26,7 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
     if kind == "missing":
         return path, "is required", _EXAMPLES.get(str(path[-1]), "Add it")
     if kind == "extra_forbidden":
-        return path, "unknown key", did_you_mean(str(path[-1]), known_keys(root, path[:-1]))
+        return path, "unknown key", nearest_key(str(path[-1]), path[:-1], root)
     if kind in _WANTED:
         wanted = _WANTED[kind]
         return path, f"must be {wanted}, not {shown(value)}", _remedy(kind, value)
@@ -60,6 +60,15 @@ def did_you_mean(word: str, known: list[str]) -> str:
     if part := [k for k in known if len(word) > 2 and (word in k.split("_") or k in word)]:
         return f"Did you mean {part[0]}?"
     return f"Known here: {', '.join(known)}" if known else "Remove it"
+
+
+def nearest_key(key: str, path: Path, root: type[BaseModel]) -> str:
+    """What an unknown key in the section at `path` was meant to be, as a remedy."""
+    if not path and key not in root.model_fields:
+        for name in root.model_fields:
+            if key in known_keys(root, (name,)):
+                return f"Did you mean {name}.{key}?"
+    return did_you_mean(key, known_keys(root, path))
 
 
 def known_keys(root: type[BaseModel], path: Path) -> list[str]:

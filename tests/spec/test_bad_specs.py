@@ -22,6 +22,10 @@ ONE = {
         "cluster: {cpus: 4}",
         "s.yaml:3: cluster.cpus: unknown key. Did you mean cpus_per_worker?",
     ),
+    "a key outside its section": (
+        "stall_timeout_seconds: 3",
+        "s.yaml:3: stall_timeout_seconds: unknown key. Did you mean restart.stall_timeout_seconds?",
+    ),
     "a key like no other": (
         "backend: {zzz: 1}",
         "s.yaml:3: backend.zzz: unknown key. Known here: kind",
@@ -186,7 +190,17 @@ ONE = {
     "no amount of memory": (
         "cluster: {memory_per_worker: lots}",
         "s.yaml:3: cluster.memory_per_worker: 'lots' is not an amount of memory. Write it as 16Gi "
-        "or 512M",
+        "or 512Mi",
+    ),
+    "16 bytes of memory": (
+        "cluster: {memory_per_worker: 16}",
+        "s.yaml:3: cluster.memory_per_worker: 16 is not an amount of memory. Write it as 16Gi or "
+        "512Mi",
+    ),
+    "a URL for a folder": (
+        "run_dir: gs://bucket/runs",
+        "s.yaml:3: run_dir: gs://bucket/runs is a URL. Give the path of a file system that is "
+        "mounted",
     ),
     "no Kubernetes name": (
         "cluster: {queue: Big Queue}",

@@ -15,7 +15,7 @@ from launcher.spec.yaml_tree import parse
 
 fuzz = settings(
     deadline=None,
-    max_examples=300,
+    max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

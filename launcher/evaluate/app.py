@@ -184,6 +184,8 @@ def _scorer(
     compat.load()
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # its warnings are of deprecated calls in the OD API
+
     from launcher.evaluate.detector import Detector
     from launcher.evaluate.scoring import Scorer
 

@@ -21,6 +21,7 @@ from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 from launcher.errors import ConfigError, DataError
 
 LABEL_OFFSET = 1  # the model counts classes from 0, label maps and COCO from 1
+SIDE = 256  # of an image to make the variables with, where the resizer gives many shapes
 FIELDS = (
     DetectionResultFields.detection_boxes,
     DetectionResultFields.detection_scores,
@@ -55,13 +56,17 @@ class Detector:
             tf.keras.backend.set_learning_phase(False)
         self._model: Any = model_builder.build(pipeline.model, is_training=False)
         self._model._is_training = False
-        self._num_classes = int(self._model.num_classes)
         self._dataset, self.batch, image = self._input(paths, batch, threads)
+        self._make_variables(image.shape[1:])
+        # One trace for all batches. Their size is left open: with a fixed one the OD API unrolls
+        # its suppression image by image and class by class. Its code is graph code that has no use
+        # for AutoGraph, whose conversion took two thirds of the time.
         self._infer: Any = tf.function(
             self._detections,
-            input_signature=[image, tf.TensorSpec([self.batch, 3], tf.int32)],
+            input_signature=[image, tf.TensorSpec([image.shape[0], 3], tf.int32)],
+            autograph=False,
         )
-        self._infer.get_concrete_function()  # makes the variables, which restore then fills
+        self._infer.get_concrete_function()  # all variables are there before the first restore
         self._checkpoint = tf.train.Checkpoint(model=self._model)
 
     def restore(self, prefix: Path) -> None:
@@ -87,7 +92,7 @@ class Detector:
     def detect(self) -> Iterator[list[Detections]]:
         """The val images in the order of the records, a batch at a time."""
         for source_ids, sizes, images, true_shapes in self._dataset:
-            found = self._infer(self._full(images), self._full(true_shapes))
+            found = self._infer(images, true_shapes)
             arrays = {name: tensor.numpy() for name, tensor in found.items()}
             yield [
                 _of_image(s.decode("utf-8", "replace"), size, {n: a[i] for n, a in arrays.items()})
@@ -102,6 +107,7 @@ class Detector:
         """
         decoder = TfExampleDecoder()
 
+        @tf.autograph.experimental.do_not_convert
         def load(record: Any) -> tuple[Any, Any, Any, Any]:
             example = decoder.decode(record)
             image = tf.cast(example[InputDataFields.image], tf.float32)
@@ -118,7 +124,14 @@ class Detector:
         shape = dataset.element_spec[2].shape
         size = batch if shape.is_fully_defined() else 1
         dataset = dataset.batch(size).prefetch(2).with_options(options)
-        return dataset, size, tf.TensorSpec([size, *shape], tf.float32)
+        batches = None if size > 1 else 1
+        return dataset, size, tf.TensorSpec([batches, *shape], tf.float32)
+
+    def _make_variables(self, shape: Any) -> None:
+        """By one call outside of a graph: variables that are made in a trace make a second one."""
+        height, width, channels = shape[0] or SIDE, shape[1] or SIDE, shape[2] or 3
+        image = tf.zeros([1, height, width, channels])
+        self._model.predict(image, tf.constant([[height, width, channels]]))
 
     def _detections(self, images: Any, true_shapes: Any) -> dict[str, Any]:
         predictions = self._model.predict(images, true_shapes)
@@ -132,11 +145,6 @@ class Detector:
         # Masks and keypoints, if any, are left: boxes are what is scored.
         return {name: tf.cast(detections[name], tf.float32) for name in FIELDS}
 
-    def _full(self, tensor: Any) -> Any:
-        """The last batch filled up with its last element, so that one trace serves all."""
-        short = self.batch - tensor.shape[0]
-        return tensor if not short else tf.concat([tensor, *[tensor[-1:]] * short], axis=0)
-
 
 def _of_image(source_id: str, size: Any, found: dict[str, Any]) -> Detections:
     boxes, scores, classes, count = (found[name] for name in FIELDS)
@@ -146,11 +154,13 @@ def _of_image(source_id: str, size: Any, found: dict[str, Any]) -> Detections:
     pixels = np.stack(
         [xmin * width, ymin * height, (xmax - xmin) * width, (ymax - ymin) * height], axis=1
     )
+    # A model whose loss went to NaN detects NaN: nothing that could be sorted or written as JSON.
+    good = np.isfinite(pixels).all(axis=1) & np.isfinite(scores[:count])
     return Detections(
         source_id,
-        pixels,
-        scores[:count].astype(np.float64),
-        classes[:count].astype(np.int64) + LABEL_OFFSET,
+        pixels[good],
+        scores[:count][good].astype(np.float64),
+        classes[:count][good].astype(np.int64) + LABEL_OFFSET,
     )
 
 

@@ -12,9 +12,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from launcher.contract import COCO_NUMBERS, RunPaths, WorkerConfig, read_jsonl, write_json
+from launcher.contract import (
+    COCO_NUMBERS,
+    RunPaths,
+    WorkerConfig,
+    append_jsonl,
+    read_jsonl,
+    write_json,
+)
 from launcher.errors import ConfigError
 from launcher.evaluate import follow
+from launcher.evaluate.app import follow_run, score_one
 from launcher.evaluate.process import Environment, Stopped
 from launcher.odapi import compat, pipeline
 
@@ -129,8 +137,77 @@ def test_leaves_when_the_parent_is_gone() -> None:
         Environment({"LAUNCHER_PARENT_PID": str(other.pid)}).check_parent()
 
 
+class Scorer:
+    """Writes the line of a score without a model; `gone` are checkpoints that cannot be read."""
+
+    def __init__(self, paths: RunPaths, *gone: int) -> None:
+        self.paths = paths
+        self.gone = gone
+        self.steps: list[int] = []
+
+    def score(self, step: int) -> dict[str, Any] | None:
+        self.steps.append(step)
+        if step in self.gone:
+            return None
+        row = {"step": step, "sha256": follow.digest(self.paths.checkpoints, step)}
+        append_jsonl(self.paths.eval_metrics, row)
+        return row
+
+
+def list_checkpoints(paths: RunPaths, *steps: int) -> None:
+    paths.checkpoints.mkdir(parents=True)
+    for step in steps:
+        (paths.checkpoints / f"ckpt-{step}.index").touch()
+        (paths.checkpoints / f"ckpt-{step}.data-00000-of-00001").touch()
+    lines = [f'all_model_checkpoint_paths: "ckpt-{step}"\n' for step in steps]
+    (paths.checkpoints / "checkpoint").write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("every", "state", "listed", "gone", "scored"),
+    [
+        ("checkpoint", "RUNNING", [5, 10, TOTAL], [], [5, 10, TOTAL]),
+        ("checkpoint", "RUNNING", [5, 10, TOTAL], [5], [5, 10, TOTAL]),
+        ("newest", "RUNNING", [5, 10, TOTAL], [], [TOTAL]),
+        ("last", "RUNNING", [5, 10, TOTAL], [], [TOTAL]),
+        ("checkpoint", "FAILED", [5, 10], [], [10]),
+        ("last", "CANCELLED", [5, 10], [], [10]),
+        ("last", "FAILED", [5, 10], [10], [10, 5]),
+        ("checkpoint", "FAILED", [], [], []),
+    ],
+)
+def test_what_is_scored_until_it_leaves(
+    tmp_path: Path, every: str, state: str, listed: list[int], gone: list[int], scored: list[int]
+) -> None:
+    paths = RunPaths(tmp_path)
+    plan(paths, evaluate_every=every)
+    write_json(paths.status, {"state": state})
+    list_checkpoints(paths, *listed)
+    scorer: Any = Scorer(paths, *gone)
+    follow_run(paths, WorkerConfig.read(paths.plan), scorer, Environment({}))
+    assert scorer.steps == scored
+    again: Any = Scorer(paths)
+    follow_run(paths, WorkerConfig.read(paths.plan), again, Environment({}))
+    assert not set(again.steps) & (set(scored) - set(gone))
+
+
+def test_one_checkpoint_on_request(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    scorer: Any = Scorer(paths, 10)
+    with pytest.raises(ConfigError, match=r"no checkpoint yet\. Train first"):
+        score_one(paths, scorer, None)
+    list_checkpoints(paths, 5, 10)
+    with pytest.raises(ConfigError, match="no checkpoint of step 7: it has those of steps 5, 10"):
+        score_one(paths, scorer, 7)
+    with pytest.raises(ConfigError, match="was deleted while it was read"):
+        score_one(paths, scorer, None)
+    score_one(paths, scorer, 5)
+    score_one(paths, scorer, 5)
+    assert scorer.steps == [10, 5, 5]
+
+
 def save_checkpoints(paths: RunPaths, *steps: int) -> None:
-    """As the workers do. Scores of 0.5 everywhere but for the first class: something to draw."""
+    """A training model that was never trained, saved as the workers do."""
     compat.load()
     import tensorflow as tf
     from object_detection.builders import model_builder

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from launcher.spec.fields import (
+    LARGEST,
     Count,
     CountOrNone,
     EnvName,
@@ -37,11 +38,12 @@ class Synthetic(Section):
 
     kind: Literal["shapes"] = "shapes"
     """What is drawn. There is one kind, the default."""
-    train_images: Count = 2000
-    """Images in the train set. Default 2000: enough for an mAP near 0.4 in 1,000 steps."""
+    train_images: Annotated[int, Field(ge=4, le=LARGEST)] = 2000
+    """Images in the train set, at least 4: one for each shard. Default 2000: enough for an mAP
+    near 0.4 in 1,000 steps."""
     val_images: Count = 200
     """Images in the val set. Default 200: scored in seconds."""
-    image_size: Annotated[int, Field(ge=16, le=4096)] = 128
+    image_size: Annotated[int, Field(ge=32, le=2048)] = 128
     """Side of the square images in pixels. Default 128: the smallest that SSD MobileNet takes."""
     seed: CountOrNone = 0
     """Seed of the drawing. The same seed draws the same images. Default 0."""

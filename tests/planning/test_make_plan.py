@@ -422,3 +422,38 @@ def test_a_file_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.config").write_text("train_config { batch_size: 2 }")
     with pytest.raises(SpecError, match="has no model section"):
         make_plan(load(tmp_path / "empty.config"))
+
+
+def test_every_val_image_is_read_once_whatever_the_file_says(tmp_path: Path) -> None:
+    path = own_config(tmp_path)
+    built = pipeline.read(path)
+    reader = built.eval_input_reader[0]
+    reader.shuffle, reader.num_epochs = True, 3
+    reader.tf_record_input_reader.input_path[:] = ["/d/one"]
+    built.eval_input_reader.add().CopyFrom(reader)
+    built.eval_config.metrics_set[:] = ["pascal_voc_detection_metrics"]
+    pipeline.write(path, built)
+    got = effective(make_plan(load(path)))
+    (val,) = got.eval_input_reader  # one val set is scored: the first
+    assert (val.shuffle, val.num_epochs) == (False, 1)
+    assert list(got.eval_config.metrics_set) == ["coco_detection_metrics"]
+    built.ClearField("eval_input_reader")
+    pipeline.write(path, built)
+    (val,) = effective(make_plan(load(path, ["data.val=/d/two"]))).eval_input_reader
+    assert list(val.tf_record_input_reader.input_path) == ["/d/two"]
+
+
+def test_relative_paths_of_a_pipeline_config_are_the_current_directorys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the OD API reads them, who starts where the user stands."""
+    (tmp_path / "configs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = own_config(tmp_path / "configs")
+    built = pipeline.read(path)
+    built.train_input_reader.tf_record_input_reader.input_path[:] = ["data/train-*"]
+    built.train_input_reader.label_map_path = "data/labels.pbtxt"
+    pipeline.write(path, built)
+    data = make_plan(load(path)).data
+    assert data.train == (str(tmp_path / "data/train-*"),)
+    assert data.label_map == str(tmp_path / "data/labels.pbtxt")

@@ -1,9 +1,10 @@
 """Where drawn data lies."""
 
+import importlib
 from pathlib import Path
 
 from launcher.records.files import expand, shard_name
-from launcher.spec import from_mapping, shapes_of
+from launcher.spec import from_mapping, json_schema, shapes_of
 
 BASE = {"name": "x", "recipe": "efficientdet_d3"}
 
@@ -31,3 +32,12 @@ def test_the_patterns_match_the_shards_in_any_folder(tmp_path: Path) -> None:
             (shapes.folder / shard_name(split, i, shards)).write_text("x")
     assert len(expand(shapes.train)) == 4
     assert len(expand(shapes.val)) == 1
+
+
+def test_the_limits_are_those_of_the_drawing() -> None:
+    drawing = importlib.import_module("launcher.data.shapes")
+    fields = json_schema()["$defs"]["Synthetic"]["properties"]
+    assert fields["train_images"]["minimum"] == drawing.SHARDS["train"]
+    assert fields["val_images"]["minimum"] == drawing.SHARDS["val"]
+    size = fields["image_size"]
+    assert (size["minimum"], size["maximum"]) == (drawing.MIN_IMAGE_SIZE, drawing.MAX_IMAGE_SIZE)

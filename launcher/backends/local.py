@@ -1,6 +1,7 @@
 """Runs on this machine: child processes of a supervisor that outlives the command."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from launcher.planning import Plan
 
 _START_SECONDS = 30.0
+_REAP_SECONDS = 10.0
 _CANCEL_MARGIN_SECONDS = 60.0
 """Beyond the time that workers have for their checkpoint: the supervisor's own steps."""
 
@@ -40,6 +42,7 @@ class LocalBackend:
         check_training_extra()
         check_gpus(plan, this_machine())
         _check_name(plan.root, resume, replace)
+        _check_writable(plan.root)
 
     def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
         self.check(plan, resume=resume, replace=replace)
@@ -48,7 +51,10 @@ class LocalBackend:
         return JobHandle(plan.name, plan.root, self)
 
     def status(self, root: Path) -> RunStatus:
-        return true_status(root)
+        status = true_status(root)
+        if status.state.ended:
+            _reap(root)
+        return status
 
     def cancel(self, root: Path, timeout: float | None = None) -> bool:
         return cancel(root, timeout)
@@ -62,6 +68,9 @@ class LocalBackend:
 
 
 BACKEND = LocalBackend()
+
+_supervisors: "dict[Path, subprocess.Popen[bytes]]" = {}
+"""Those that this process started: its children, which it has to wait for when they have ended."""
 
 
 def start(
@@ -105,6 +114,7 @@ def start(
             )
     finally:
         held.release()
+    _supervisors[root] = supervisor
     _await_start(supervisor, job.paths, attempt)
 
 
@@ -121,6 +131,7 @@ def cancel(root: Path, timeout: float | None = None) -> bool:
     """SIGTERM to the supervisor, and wait until all is gone; after `timeout` a second one, which
     does not wait for checkpoints any more. False when the run had ended already."""
     if not lock.is_held(root):
+        _reap(root)
         orphans.reap(RunPaths(root))
         return False
     seconds = _patience(root) if timeout is None else timeout
@@ -137,6 +148,7 @@ def cancel(root: Path, timeout: float | None = None) -> bool:
                 break
             time.sleep(POLL_SECONDS)
         else:
+            _reap(root)
             return True
         signalled = None
     raise RunFailedError(
@@ -190,6 +202,18 @@ def _check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> 
         remedy="Continue it from its checkpoints with --resume, or delete it and start anew with "
         "--replace",
     )
+
+
+def _check_writable(root: Path) -> None:
+    """Raises StorageError as the first write would, without one."""
+    there = next(path for path in (root, *root.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise storage_error(OSError(code, os.strerror(code)), root)
 
 
 def _where(status: RunStatus) -> str:
@@ -297,6 +321,13 @@ def _write_lost(paths: RunPaths, log: Path) -> None:
                 message=f"the supervisor did not start: see {log}",
             )
         )
+
+
+def _reap(root: Path) -> None:
+    """A supervisor that has said its last word leaves at once."""
+    if supervisor := _supervisors.pop(root, None):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            supervisor.wait(_REAP_SECONDS)
 
 
 def _patience(root: Path) -> float:

@@ -1,5 +1,6 @@
 """`launcher`: the commands, and the one place where errors become messages and exit codes."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -75,7 +76,11 @@ def run(args: Sequence[str]) -> int:
         return _usage(e)
     except (typer.Abort, KeyboardInterrupt):
         return int(CliExit.INTERRUPTED)
-    except BrokenPipeError:
+    except OSError as e:
+        if e.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        if e.errno == errno.ENOSPC:  # all that a command writes elsewhere is a StorageError
+            say_error(f"cannot write the output ({e.strerror})")
         _close_stdout()
         return int(CliExit.RUN_FAILED)
     return code if isinstance(code, int) else int(CliExit.SUCCESS)
@@ -103,5 +108,5 @@ def _usage(error: Exception) -> int:
 
 
 def _close_stdout() -> None:
-    """So that the interpreter's own flush at exit does not complain about the pipe, too."""
+    """So that the interpreter's own flush at exit does not complain, too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ import tensorflow as tf
 from launcher.contract import RunPaths, WorkerConfig
 from launcher.errors import DivergedError, WorkerExit
 from launcher.odapi.protos import Message
-from launcher.runtime import applied, fine_tune
+from launcher.runtime import applied, devices, fine_tune
 from launcher.runtime.checkpoints import Checkpoints
 from launcher.runtime.inputs import train_dataset
 from launcher.runtime.model import build_model, build_optimizer
@@ -90,6 +90,7 @@ class Training:
             result = self._one_step(self._requests(saved_at))
             if first:
                 say(applied.summary(self._config, result))
+                devices.keep_freed_memory()
                 first = False
             if self._save_now(result, saved):
                 say(f"step {result.step}: saving a checkpoint")

@@ -1,6 +1,7 @@
 """Submit in the foreground: one live line, and a Ctrl-C that leaves nothing behind."""
 
 import contextlib
+import errno
 import signal
 import sys
 import time
@@ -28,13 +29,15 @@ class Interrupted(Exception):  # noqa: N818 (an event, not an error)
 
 
 class Interrupts:
-    """Turns the signals into Interrupted, but only once there is a run to cancel."""
+    """Turns the signals into Interrupted, one at a time, and only where a run can be cancelled."""
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
+        self.received = False
         self._armed = False
         self._pending = False
+        self._counts: tuple[int, ...] = self._SIGNALS
 
     def __enter__(self) -> "Interrupts":
         self._before = {
@@ -49,14 +52,26 @@ class Interrupts:
             signal.signal(number, handler)
 
     def arm(self) -> None:
+        """The next signal raises Interrupted, or one that came before; then it has to be armed
+        again."""
         self._armed = True
         if self._pending:
-            raise Interrupted
+            self._fire()
+
+    def expect_second_ctrl_c(self) -> None:
+        """A closed terminal sends more than one SIGHUP: only Ctrl-C asks for more haste."""
+        self._counts = (signal.SIGINT,)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._pending = True
-        if self._armed:
-            raise Interrupted
+        self.received = True
+        if number in self._counts:
+            self._pending = True
+            if self._armed:
+                self._fire()
+
+    def _fire(self) -> None:
+        self._armed = self._pending = False
+        raise Interrupted
 
 
 def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
@@ -68,28 +83,27 @@ def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
             interrupts.arm()
             return _follow(handle, show)
         except Interrupted:
-            _cancel(handle)
+            pass
+        except OSError as e:  # the line cannot be drawn on a terminal that was closed
+            if not interrupts.received and e.errno != errno.EIO:
+                raise
+        _cancel(handle, interrupts)
         raise typer.Exit(int(CliExit.INTERRUPTED))
 
 
-def _cancel(handle: "JobHandle") -> None:
+def _cancel(handle: "JobHandle", interrupts: Interrupts) -> None:
+    """Returns when all processes are gone. A second Ctrl-C does not wait for checkpoints."""
+    interrupts.expect_second_ctrl_c()
     _say(f"{handle.name}: stopping; the workers save a checkpoint first (Ctrl-C again: at once)")
     try:
+        interrupts.arm()
         now = handle.cancel()
     except Interrupted:
-        now = _cancel_at_once(handle)
+        now = handle.cancel(timeout=0.0)
     _say(
         f"{handle.name}: {now.state} at step {now.step:,} of {now.total_steps:,}; "
         "`launcher submit SPEC --resume` continues it"
     )
-
-
-def _cancel_at_once(handle: "JobHandle") -> "RunStatus":
-    while True:
-        try:
-            return handle.cancel(timeout=0.0)
-        except Interrupted:
-            continue
 
 
 def _follow(handle: "JobHandle", show: bool) -> "RunStatus":

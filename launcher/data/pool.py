@@ -1,22 +1,29 @@
-"""Work on all cores, with the results in order and a bounded number of them in memory."""
+"""Work on all cores, with the results in order and a bounded number of them in memory.
+
+Not concurrent.futures: its processes share one pipe for their results, so one that is killed
+(memory ran out) in the middle of a large result leaves the parent waiting for the rest for ever.
+Here each process has a pipe of its own, and its death is the end of that pipe.
+"""
 
 import multiprocessing
 import os
 import signal
-import threading
-from collections import deque
+import traceback
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 from launcher.errors import RunFailedError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-WAITING_PER_PROCESS = 3  # results that may wait for their turn
+AHEAD_PER_PROCESS = 4  # tasks begun before the oldest one is done: results that may wait in memory
+END_SECONDS = 10.0  # for a process to finish the task that it is at
 
 
 def cores() -> int:
@@ -31,42 +38,115 @@ def ordered_map(
 ) -> Generator[Result, None, None]:
     """As `map`, in `processes` processes; with one, in this process.
 
-    An error of a task is raised when its turn comes. Close the iterator (contextlib.closing) to
-    end the processes at once.
+    Close the generator (contextlib.closing) to end the processes at once. Raises RunFailedError
+    when one of them is killed, and RuntimeError, with its traceback, when `function` raises.
     """
     if processes == 1:
         yield from map(function, tasks)
         return
-    # Not fork: a process that is forked while another thread (a progress bar's, TensorFlow's)
-    # holds a lock has that lock held for ever.
-    kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context(kind), initializer=_start_process
-    )
-    waiting: deque[Future[Result]] = deque()
+    workers: list[_Worker] = []
     try:
-        for task in tasks:
-            waiting.append(pool.submit(function, task))
-            if len(waiting) > WAITING_PER_PROCESS * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise RunFailedError(
-            "one of the processes was killed",
-            remedy="Most often memory ran out: use fewer processes",
-        ) from None
+        context = _context()
+        for _ in range(processes):
+            workers.append(_start(context, function))
+        yield from _deal(workers, tasks)
     finally:
-        pool.shutdown(cancel_futures=True)
+        _end(workers)
 
 
-def _start_process() -> None:
-    """Ctrl-C is the parent's to handle, and without a parent there is nothing left to do."""
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
+    task: int = -1  # the number of the task that it is at
+
+
+def _context() -> BaseContext:
+    """Not fork: a process that is forked while another thread (a progress bar's, TensorFlow's)
+    holds a lock has that lock held for ever."""
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, function), daemon=True)
+    process.start()
+    theirs.close()  # or the pipe would not end with the process
+    return _Worker(process, ours)
+
+
+def _work(pipe: "Connection[Any, Any]", function: Callable[[Any], Any]) -> None:
+    """A process: a task in, (result, None) or (None, traceback) out, until the pipe ends."""
+    # A terminal's Ctrl-C, and the SIGTERM of a whole group, are the parent's to answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(EOFError, OSError):  # the parent is done, or gone
+        while True:
+            task = pipe.recv()
+            result, error = None, None
+            try:
+                result = function(task)
+            except Exception:
+                error = traceback.format_exc()
+            pipe.send((result, error))
 
 
-def _leave_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        connection.wait([parent.sentinel])
-        os._exit(1)
+def _deal(workers: list[_Worker], tasks: Iterable[Any]) -> Generator[Any, None, None]:
+    """Gives an idle worker the next task; yields the results in the order of the tasks."""
+    waiting = enumerate(tasks)
+    idle, busy = list(workers), dict[Any, _Worker]()
+    done: dict[int, Any] = {}
+    turn = 0
+    while True:
+        while idle and len(busy) + len(done) < AHEAD_PER_PROCESS * len(workers):
+            if (numbered := next(waiting, None)) is None:
+                break
+            worker = idle.pop()
+            _send(worker, *numbered)
+            busy[worker.pipe] = worker
+        if not busy:
+            return
+        for pipe in wait(list(busy)):
+            worker = busy.pop(pipe)
+            done[worker.task] = _receive(worker)
+            idle.append(worker)
+        while turn in done:
+            yield done.pop(turn)
+            turn += 1
+
+
+def _send(worker: _Worker, number: int, task: Any) -> None:
+    worker.task = number
+    try:
+        worker.pipe.send(task)
+    except OSError:
+        raise _killed() from None
+
+
+def _receive(worker: _Worker) -> Any:
+    try:
+        result, error = worker.pipe.recv()
+    except (EOFError, OSError):
+        raise _killed() from None
+    if error is not None:
+        raise RuntimeError(f"in a process of the pool:\n{error}")
+    return result
+
+
+def _killed() -> RunFailedError:
+    return RunFailedError(
+        "one of the processes was killed",
+        remedy="Most often memory ran out: use fewer processes",
+    )
+
+
+def _end(workers: list[_Worker]) -> None:
+    """The end of its pipe ends a process after the task that it is at."""
+    for worker in workers:
+        worker.pipe.close()
+    for worker in workers:
+        worker.process.join(END_SECONDS)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()

@@ -12,11 +12,13 @@ from launcher.contract import (
     RunPaths,
     State,
     read_json,
-    read_jsonl,
     storage_error,
     write_json,
 )
 from launcher.errors import StorageError
+
+_TAIL_BYTES = 256 * 1024
+"""Several lines of scores, each with the AP of every category."""
 
 MESSAGE_LIMIT = 1500
 """Characters: status.json stays within one block of a disk, which a full disk still has."""
@@ -103,10 +105,29 @@ def heartbeats(root: Path) -> list[dict[str, Any]]:
     return [data for _, data in sorted(found, key=lambda pair: pair[0])]
 
 
+def newest_score(path: Path) -> dict[str, Any] | None:
+    """The last whole line of eval.jsonl, without reading all of them every time."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+        except ValueError:  # torn, by a killed writer or by us
+            continue
+        if isinstance(row, dict) and "mAP" in row:
+            return row
+    return None
+
+
 def _progress(root: Path, status: RunStatus) -> Progress:
     beats = [b for b in heartbeats(root) if b.get("attempt") == status.attempt]
     chief = beats[0] if beats else {}
-    scores = [row for row in read_jsonl(RunPaths(root).eval_metrics) if "mAP" in row]
+    score = newest_score(RunPaths(root).eval_metrics) or {}
     speed = chief.get("images_per_second")
     plan = read_json(RunPaths(root).plan)
     batch = plan.get("global_batch") if isinstance(plan, dict) else None
@@ -116,8 +137,8 @@ def _progress(root: Path, status: RunStatus) -> Progress:
         loss=chief.get("loss"),
         learning_rate=chief.get("learning_rate"),
         eta_seconds=left * batch / speed if speed and batch else None,
-        last_map=scores[-1]["mAP"] if scores else None,
-        last_map_step=scores[-1].get("step") if scores else None,
+        last_map=score.get("mAP"),
+        last_map_step=score.get("step"),
     )
 
 

@@ -6,14 +6,16 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from launcher.backends import local, lock, orphans
 from launcher.backends.base import RunStatus
-from launcher.backends.status import heartbeats, true_status
+from launcher.backends.status import heartbeats, newest_score, true_status
 from launcher.contract import Reason, RunPaths, State
+from launcher.render.local import JOB_FILE
 
 from .conftest import MakeJob, processes_of
 
@@ -267,3 +269,36 @@ def test_folder_deleted_under_a_run_ends_it(
     while processes_of(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_worker_that_cannot_be_started_fails_the_run(make_job: MakeJob) -> None:
+    job = make_job("forever()", "forever()")
+    described = asdict(job) | {"python": "/no/such/python"}
+    local.start(job, {JOB_FILE: described})
+    status = ended(job.paths.root)
+    assert (status.state, status.reason) == (State.FAILED, Reason.BAD_CONFIG)
+    assert status.message == (
+        "/no/such/python: cannot be started (No such file or directory). "
+        "Submit the run again with a Python that exists"
+    )
+
+
+def test_bug_of_the_supervisor_is_told_and_leaves_no_process(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job("forever()", "forever()", workers=2)
+    described = asdict(job) | {"worker_gpus": [[]]}  # of one worker only
+    local.start(job, {JOB_FILE: described})
+    status = ended(job.paths.root)
+    assert (status.state, status.reason) == (State.FAILED, Reason.CRASHED)
+    assert "a bug of launcher: see `launcher logs demo supervisor`" in status.message
+    assert "Traceback" in supervisor_log(job.paths.root)
+    assert processes_of(tmp_path) == []
+
+
+def test_newest_score_is_the_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "eval.jsonl"
+    assert newest_score(path) is None
+    rows = [{"step": i, "mAP": i / 100, "per_category": dict.fromkeys("abc", 0.5)} for i in (1, 2)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 3, "mA')
+    assert newest_score(path) == rows[1]

@@ -1,7 +1,6 @@
 """Runs on this machine: child processes of a supervisor that outlives the command."""
 
 import contextlib
-import errno
 import os
 import shutil
 import signal
@@ -11,15 +10,15 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.backends import lock, orphans
-from launcher.backends.base import JobHandle, RunStatus, log_attempts
+from launcher.backends import lock, orphans, run_folder
+from launcher.backends.base import JobHandle, RunStatus
 from launcher.backends.lock import RunLock
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
 from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
 from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_status
 from launcher.contract import Reason, RunPaths, State, storage_error, write_json, write_text
-from launcher.errors import ConfigError, RunFailedError, StorageError, UsageError
+from launcher.errors import ConfigError, RunFailedError, StorageError
 from launcher.render import local as render
 
 if TYPE_CHECKING:
@@ -36,13 +35,15 @@ class LocalBackend:
 
     def dry_run(self, plan: "Plan") -> dict[str, Any]:
         """The ports are free now; `submit` chooses again just before it starts the workers."""
-        return render.local(plan, free_hosts(plan.workers), this_machine(), _next(plan.root))
+        return render.local(
+            plan, free_hosts(plan.workers), this_machine(), run_folder.next_attempt(plan.root)
+        )
 
     def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
         check_training_extra()
         check_gpus(plan, this_machine())
-        _check_name(plan.root, resume, replace)
-        _check_writable(plan.root)
+        run_folder.check_name(plan.root, resume, replace)
+        run_folder.check_writable(plan.root)
 
     def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
         self.check(plan, resume=resume, replace=replace)
@@ -85,19 +86,19 @@ def start(
     Raises as Backend.submit does. What was begun is undone then.
     """
     root = job.paths.root
-    _check_name(root, resume, replace)
+    run_folder.check_name(root, resume, replace)
     held = RunLock.acquire(root)
     if held is None:
-        raise _is_running(root)
+        raise run_folder.running_error(root)
     try:
         with contextlib.ExitStack() as undo:
-            _check_name(root, resume, replace, held=True)
+            run_folder.check_name(root, resume, replace, held=True)
             orphans.reap(job.paths)
             if replace:
-                _empty(root)
-            if not _contents(root):
+                run_folder.empty(root)
+            if not run_folder.contents(root):
                 undo.callback(shutil.rmtree, root, ignore_errors=True)
-            attempt = _next(root)
+            attempt = run_folder.next_attempt(root)
             write_files(root, files)
             _write_pending(job, attempt)
             log = _supervisor_log(job.paths, attempt)
@@ -161,13 +162,13 @@ def cancel(root: Path, timeout: float | None = None) -> bool:
 def delete(root: Path) -> bool:
     if not os.path.lexists(root):
         return False
-    _check_is_run(root)
+    run_folder.check_is_run(root)
     held = RunLock.acquire(root)
     if held is None:
-        raise _is_running(root)
+        raise run_folder.running_error(root)
     try:
         orphans.reap(RunPaths(root))
-        _empty(root)
+        run_folder.empty(root)
         RunPaths(root).lock.unlink(missing_ok=True)
         root.rmdir()
     except OSError as e:
@@ -175,95 +176,6 @@ def delete(root: Path) -> bool:
     finally:
         held.release()
     return True
-
-
-def is_run(root: Path) -> bool:
-    paths = RunPaths(root)
-    return any(p.is_file() for p in (paths.status, paths.plan, paths.lock))
-
-
-def _check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> None:
-    """Raises UsageError when a run may not start in this folder."""
-    if resume and replace:
-        raise UsageError("--resume and --replace exclude each other", remedy="Give one of them")
-    if not os.path.lexists(root):
-        return
-    _check_is_run(root)
-    if not held and lock.is_held(root):
-        raise _is_running(root)
-    if resume or replace or read_status(root) is None:
-        return
-    status = true_status(root)
-    if held and not status.state.ended:
-        return
-    raise UsageError(
-        f"has already ended: {_where(status)}",
-        place=root.name,
-        remedy="Continue it from its checkpoints with --resume, or delete it and start anew with "
-        "--replace",
-    )
-
-
-def _check_writable(root: Path) -> None:
-    """Raises StorageError as the first write would, without one."""
-    there = next(path for path in (root, *root.parents) if os.path.lexists(path))
-    if not there.is_dir():
-        code = errno.ENOTDIR
-    elif not os.access(there, os.W_OK | os.X_OK):
-        code = errno.EACCES
-    else:
-        return
-    raise storage_error(OSError(code, os.strerror(code)), root)
-
-
-def _where(status: RunStatus) -> str:
-    return f"{status.state} at step {status.step} of {status.total_steps} ({status.root})"
-
-
-def _check_is_run(root: Path) -> None:
-    """A folder that holds something else is never written to, and never deleted."""
-    try:
-        foreign = not root.is_dir() or (not is_run(root) and bool(_contents(root)))
-    except OSError as e:
-        raise storage_error(e, root) from e
-    if foreign:
-        raise UsageError(
-            "exists and is not the folder of a run",
-            place=str(root),
-            remedy="Choose another name or run_dir",
-        )
-
-
-def _is_running(root: Path) -> UsageError:
-    status = true_status(root)
-    return UsageError(
-        f"is already running: {_where(status)}",
-        place=root.name,
-        remedy=f"Stop it with `launcher cancel {root.name}`; after that `submit --resume` "
-        "continues it and `submit --replace` starts anew",
-    )
-
-
-def _contents(root: Path) -> list[Path]:
-    """All but the lock."""
-    return [path for path in root.iterdir() if path != RunPaths(root).lock]
-
-
-def _empty(root: Path) -> None:
-    """Remove all but the lock, which is held. Raises StorageError."""
-    try:
-        for path in _contents(root):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    except OSError as e:
-        raise storage_error(e, root) from e
-
-
-def _next(root: Path) -> int:
-    """The number of the next attempt: a continued run keeps the logs of the earlier ones."""
-    return max(log_attempts(RunPaths(root)), default=-1) + 1
 
 
 def _write_pending(job: render.LocalJob, attempt: int) -> None:

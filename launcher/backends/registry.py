@@ -9,7 +9,7 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from launcher.backends.local import is_run
+from launcher.backends.run_folder import is_run
 from launcher.contract import read_json, write_json
 from launcher.errors import StorageError, UsageError
 

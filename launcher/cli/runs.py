@@ -1,6 +1,6 @@
 """Commands about runs: submit, status, logs, results, cancel, delete, list, evaluate."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from launcher.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from launcher.backends.base import JobHandle, RunStatus
+    pass
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def submit(
       launcher submit d3.yaml --dry-run         # the processes, and nothing else
     """
     from launcher import api
-    from launcher.cli import follow
+    from launcher.cli import follow, outcome
     from launcher.cli.specs import echo_request
     from launcher.errors import UsageError
 
@@ -73,69 +73,13 @@ def submit(
         typer.echo(f"warning: {warning}", err=True)
     if detach:
         handle = api.start(made, resume=resume, replace=replace)
-        _print_started(handle, as_json)
+        outcome.print_started(handle, as_json)
         return
     end = follow.run(
         lambda: api.start(made, resume=resume, replace=replace), show=not (wait or as_json)
     )
     handle = api.find(made.name, made.root.parent)
-    _finish(handle, end, as_json)
-
-
-def _print_started(handle: "JobHandle", as_json: bool) -> None:
-    name = handle.name
-    if as_json:
-        echo_json(handle.status().to_json())
-        return
-    typer.echo(f"{name} is started in {handle.root}")
-    typer.echo(f"  launcher status {name}     how far it is")
-    typer.echo(f"  launcher logs -f {name}    what it says")
-    typer.echo(f"  launcher results {name}    its mAP")
-    typer.echo(f"  launcher cancel {name}     save a checkpoint and stop")
-
-
-def _finish(handle: "JobHandle", end: "RunStatus", as_json: bool) -> None:
-    """Print the results of a run that has ended; raises what its exit code is."""
-    from launcher.report.table import summary
-
-    found = handle.results()
-    seconds = end.updated - end.submitted if end.updated and end.submitted else None
-    if as_json:
-        echo_json(found.to_json())
-    else:
-        for line in summary(found, handle.paths, seconds):
-            typer.echo(line)
-    _raise_failure(end)
-    _raise_miss(handle)
-
-
-def _raise_failure(status: "RunStatus") -> None:
-    """RunFailedError for a run that has ended, but not well."""
-    from launcher.contract import State
-    from launcher.errors import RunFailedError
-
-    if status.state is State.FAILED:
-        raise RunFailedError(f"FAILED ({status.reason}): {status.message}", place=status.name)
-    if status.state is State.CANCELLED:
-        raise RunFailedError(
-            f"was cancelled at step {status.step} of {status.total_steps}",
-            place=status.name,
-            remedy="`launcher submit SPEC --resume` continues it",
-        )
-
-
-def _raise_miss(handle: "JobHandle") -> None:
-    from launcher.errors import TargetMissedError
-    from launcher.report.results import POINTS
-
-    found = handle.results()
-    if found.target_met is False and found.final is not None:
-        raise TargetMissedError(
-            f"mAP {found.final['mAP'] * POINTS:.1f} is below the target {found.target_map:g} "
-            f"minus tolerance {found.tolerance:g} (COCO points)",
-            place=handle.name,
-            remedy=f"`launcher plan` on {handle.paths.spec} shows what differs from the recipe",
-        )
+    outcome.finish(handle, end, as_json)
 
 
 def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
@@ -203,19 +147,15 @@ def results(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> N
       launcher results d3 --json | jq .final.mAP
     """
     from launcher import api
+    from launcher.cli import outcome
     from launcher.contract import State
-    from launcher.report.table import history, summary
 
     handle = api.find(name, run_dir)
-    now, found = handle.status(), handle.results()
-    if as_json:
-        echo_json(found.to_json())
-    else:
-        for line in [*summary(found, handle.paths), *history(found)]:
-            typer.echo(line)
+    outcome.show_results(handle, as_json, with_history=True)
+    now = handle.status()
     if now.state is State.FAILED:
-        _raise_failure(now)
-    _raise_miss(handle)
+        outcome.raise_failure(now)
+    outcome.raise_miss(handle)
 
 
 def cancel(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
@@ -291,18 +231,8 @@ def evaluate(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> 
       launcher evaluate d3      # after its evaluator had failed
     """
     from launcher import api
+    from launcher.cli import outcome
 
     handle = api.evaluate(name, run_dir)
-    _show_scores(handle, as_json)
-
-
-def _show_scores(handle: "JobHandle", as_json: bool) -> None:
-    from launcher.report.table import summary
-
-    found: Any = handle.results()
-    if as_json:
-        echo_json(found.to_json())
-    else:
-        for line in summary(found, handle.paths):
-            typer.echo(line)
-    _raise_miss(handle)
+    outcome.show_results(handle, as_json)
+    outcome.raise_miss(handle)

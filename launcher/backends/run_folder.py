@@ -1,0 +1,98 @@
+"""The folder of a run: whether a run may start in it, and emptying it."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from launcher.backends import lock
+from launcher.backends.base import RunStatus, log_attempts
+from launcher.backends.status import true_status
+from launcher.contract import RunPaths, storage_error
+from launcher.errors import UsageError
+
+
+def is_run(root: Path) -> bool:
+    paths = RunPaths(root)
+    return any(p.is_file() for p in (paths.status, paths.plan, paths.lock))
+
+
+def check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> None:
+    """Raises UsageError when a run may not start in this folder."""
+    if resume and replace:
+        raise UsageError("--resume and --replace exclude each other", remedy="Give one of them")
+    if not os.path.lexists(root):
+        return
+    check_is_run(root)
+    if not held and lock.is_held(root):
+        raise running_error(root)
+    if resume or replace or not contents(root):
+        return
+    raise UsageError(
+        f"has already ended: {_where(true_status(root))}",
+        place=root.name,
+        remedy="Continue it from its checkpoints with --resume, or delete it and start anew with "
+        "--replace",
+    )
+
+
+def check_writable(root: Path) -> None:
+    """Raises StorageError as the first write would, without one."""
+    there = next(path for path in (root, *root.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise storage_error(OSError(code, os.strerror(code)), root)
+
+
+def _where(status: RunStatus) -> str:
+    return f"{status.state} at step {status.step} of {status.total_steps} ({status.root})"
+
+
+def check_is_run(root: Path) -> None:
+    """A folder that holds something else is never written to, and never deleted."""
+    try:
+        foreign = not root.is_dir() or (not is_run(root) and bool(contents(root)))
+    except OSError as e:
+        raise storage_error(e, root) from e
+    if foreign:
+        raise UsageError(
+            "exists and is not the folder of a run",
+            place=str(root),
+            remedy="Choose another name or run_dir",
+        )
+
+
+def running_error(root: Path) -> UsageError:
+    status = true_status(root)
+    return UsageError(
+        f"is already running: {_where(status)}",
+        place=root.name,
+        remedy=f"Stop it with `launcher cancel {root.name}`; after that `submit --resume` "
+        "continues it and `submit --replace` starts anew",
+    )
+
+
+def contents(root: Path) -> list[Path]:
+    """All but the lock."""
+    return [path for path in root.iterdir() if path != RunPaths(root).lock]
+
+
+def empty(root: Path) -> None:
+    """Remove all but the lock, which is held. Raises StorageError."""
+    try:
+        for path in contents(root):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as e:
+        raise storage_error(e, root) from e
+
+
+def next_attempt(root: Path) -> int:
+    """The number of the next attempt: a continued run keeps the logs of the earlier ones."""
+    return max(log_attempts(RunPaths(root)), default=-1) + 1

@@ -1,0 +1,71 @@
+"""How a command about a run ends: what it prints, and the error that its exit code comes from."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from launcher.cli.options import echo_json
+from launcher.contract import State
+from launcher.errors import RunFailedError, TargetMissedError
+from launcher.report.results import POINTS
+from launcher.report.table import history, summary
+
+if TYPE_CHECKING:
+    from launcher.backends.base import JobHandle, RunStatus
+
+
+def print_started(handle: "JobHandle", as_json: bool) -> None:
+    name = handle.name
+    if as_json:
+        echo_json(handle.status().to_json())
+        return
+    typer.echo(f"{name} is started in {handle.root}")
+    typer.echo(f"  launcher status {name}     how far it is")
+    typer.echo(f"  launcher logs -f {name}    what it says")
+    typer.echo(f"  launcher results {name}    its mAP")
+    typer.echo(f"  launcher cancel {name}     save a checkpoint and stop")
+
+
+def show_results(
+    handle: "JobHandle", as_json: bool, seconds: float | None = None, with_history: bool = False
+) -> None:
+    found = handle.results()
+    if as_json:
+        echo_json(found.to_json())
+        return
+    for line in summary(found, handle.paths, seconds):
+        typer.echo(line)
+    for line in history(found) if with_history else ():
+        typer.echo(line)
+
+
+def finish(handle: "JobHandle", end: "RunStatus", as_json: bool) -> None:
+    """Print the results of a run that has just ended; raises what its exit code is."""
+    seconds = end.updated - end.submitted if end.updated and end.submitted else None
+    show_results(handle, as_json, seconds)
+    raise_failure(end)
+    raise_miss(handle)
+
+
+def raise_failure(status: "RunStatus") -> None:
+    """RunFailedError for a run that has ended, but not by itself or not well."""
+    if status.state is State.FAILED:
+        raise RunFailedError(f"FAILED ({status.reason}): {status.message}", place=status.name)
+    if status.state is State.CANCELLED:
+        raise RunFailedError(
+            f"was cancelled at step {status.step} of {status.total_steps}",
+            place=status.name,
+            remedy="`launcher submit SPEC --resume` continues it",
+        )
+
+
+def raise_miss(handle: "JobHandle") -> None:
+    """TargetMissedError when the last step is scored, and below the target."""
+    found = handle.results()
+    if found.target_met is False and found.final is not None:
+        raise TargetMissedError(
+            f"mAP {found.final['mAP'] * POINTS:.1f} is below the target {found.target_map:g} "
+            f"minus tolerance {found.tolerance:g} (COCO points)",
+            place=handle.name,
+            remedy=f"`launcher plan` on {handle.paths.spec} shows what differs from the recipe",
+        )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli import main
+
 Launcher = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SCRIPTED = """
@@ -104,6 +106,27 @@ def launcher(env: dict[str, str], work: Path) -> Launcher:
             text=True,
             timeout=60,
         )
+
+    return run
+
+
+@pytest.fixture
+def inside(
+    env: dict[str, str],
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Launcher:
+    """The same in this process, for commands that only look: a tenth of the time."""
+
+    def run(*args: str, cwd: Path = work) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("XDG_STATE_HOME", env["XDG_STATE_HOME"])
+        monkeypatch.delenv("LAUNCHER_RUN_DIR", raising=False)
+        capsys.readouterr()
+        code = main.run(args)
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(args, code, out, err)
 
     return run
 

@@ -105,14 +105,14 @@ def test_no_command_prints_the_help(launcher: Launcher) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_every_command_has_an_example(launcher: Launcher) -> None:
-    overview = launcher("--help").stdout
+def test_every_command_has_an_example(inside: Launcher) -> None:
+    overview = inside("--help").stdout
     listed = overview.split("Commands:\n")[1].splitlines()
     names = [line.split()[0] for line in listed if line.startswith("  ") and line.split()]
     assert len(names) >= 13
     data = [["data", "convert"], ["data", "shapes"]]
     for command in [*([n] for n in names if n != "data"), *data]:
-        text = launcher(*command, "--help").stdout
+        text = inside(*command, "--help").stdout
         assert "Example" in text, command
         assert "..." not in overview.split("Commands:")[1], "a summary is cut"
 

@@ -44,7 +44,7 @@ def appears(path: Path, seconds: float = 30.0) -> None:
 
 
 def test_run_that_reaches_its_target(
-    launcher: Launcher, submit: Submit, scripts: Scripts, work: Path, tmp_path: Path
+    inside: Launcher, submit: Submit, scripts: Scripts, work: Path, tmp_path: Path
 ) -> None:
     scripts(GOOD_WORKER, "time.sleep(0.5);" + GOOD_EVALUATOR.format(points=42))
     done = submit()
@@ -59,7 +59,7 @@ def test_run_that_reaches_its_target(
     assert "demo  EVALUATING  step 50,000/50,000 (100 %)" in done.stderr
 
     # Everything about it, from another folder.
-    found = launcher("results", "demo", "--json", cwd=tmp_path)
+    found = inside("results", "demo", "--json", cwd=tmp_path)
     assert found.returncode == 0
     results = json.loads(found.stdout)
     assert list(results) == [
@@ -70,25 +70,23 @@ def test_run_that_reaches_its_target(
     assert (results["target_map"], results["target_met"]) == (35.0, True)
     assert (results["final"]["step"], results["final"]["mAP"]) == (50_000, 0.42)
     assert [row["step"] for row in results["history"]] == [25_000, 50_000]
-    status = json.loads(launcher("status", "demo", "--json", cwd=tmp_path).stdout)
+    status = json.loads(inside("status", "demo", "--json", cwd=tmp_path).stdout)
     assert (status["state"], status["reason"], status["step"]) == ("SUCCEEDED", "scored", 50_000)
     assert status["last_map"] == 0.42
-    logs = launcher("logs", "demo", cwd=tmp_path).stdout.splitlines()
+    logs = inside("logs", "demo", cwd=tmp_path).stdout.splitlines()
     assert logs == ["worker-0: step 50000", "worker-1: step 50000"]
-    assert launcher("logs", "demo", "worker-1", "-f", cwd=tmp_path).stdout == "step 50000\n"
-    assert (
-        "evaluator" in launcher("logs", "demo", "all", "--grep", "left with", cwd=tmp_path).stdout
-    )
-    nothing = launcher("logs", "demo", "worker-7", cwd=tmp_path)
+    assert inside("logs", "demo", "worker-1", "-f", cwd=tmp_path).stdout == "step 50000\n"
+    assert "evaluator" in inside("logs", "demo", "all", "--grep", "left with", cwd=tmp_path).stdout
+    nothing = inside("logs", "demo", "worker-7", cwd=tmp_path)
     assert nothing.returncode == 2
     assert nothing.stderr == (
         "error: demo: no log of worker-7. There are logs of evaluator, supervisor, worker-0, "
         "worker-1, attempts 0\n"
     )
-    listed = json.loads(launcher("list", "--json", cwd=tmp_path).stdout)
+    listed = json.loads(inside("list", "--json", cwd=tmp_path).stdout)
     assert [(run["name"], run["state"]) for run in listed] == [("demo", "SUCCEEDED")]
-    assert "SUCCEEDED  50,000/50,000  0.420" in launcher("list").stdout
-    cancelled = launcher("cancel", "demo", cwd=tmp_path)
+    assert "SUCCEEDED  50,000/50,000  0.420" in inside("list").stdout
+    cancelled = inside("cancel", "demo", cwd=tmp_path)
     assert (cancelled.returncode, cancelled.stdout) == (0, "demo has already ended: SUCCEEDED\n")
 
     # The name is taken, until it is deleted.
@@ -96,23 +94,23 @@ def test_run_that_reaches_its_target(
     assert again.returncode == 2
     assert again.stderr.startswith("error: demo: has already ended: SUCCEEDED at step 50000")
     assert submit("--replace", "--wait").returncode == 0
-    deleted = launcher("delete", "demo", cwd=tmp_path)
+    deleted = inside("delete", "demo", cwd=tmp_path)
     assert (deleted.returncode, deleted.stdout) == (0, f"demo: deleted {work}/runs/demo\n")
-    gone = launcher("delete", "demo", cwd=tmp_path)
+    gone = inside("delete", "demo", cwd=tmp_path)
     assert (gone.returncode, gone.stdout) == (0, "demo: there is no such run, nothing to delete\n")
-    assert launcher("list").stderr == "no runs\n"
+    assert inside("list").stderr == "no runs\n"
 
 
-def test_missed_target_is_exit_code_4(launcher: Launcher, submit: Submit, scripts: Scripts) -> None:
+def test_missed_target_is_exit_code_4(inside: Launcher, submit: Submit, scripts: Scripts) -> None:
     scripts(GOOD_WORKER, GOOD_EVALUATOR.format(points=34.4))
     done = submit("--wait")
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1].startswith(
         "error: demo: mAP 34.4 is below the target 35 minus tolerance 0.5 (COCO points)"
     )
-    found = launcher("results", "demo", "--json")
+    found = inside("results", "demo", "--json")
     assert (found.returncode, json.loads(found.stdout)["target_met"]) == (4, False)
-    assert launcher("status", "demo").returncode == 0  # the run itself is well
+    assert inside("status", "demo").returncode == 0  # the run itself is well
 
 
 def test_tolerance_counts_as_reached(submit: Submit, scripts: Scripts) -> None:
@@ -121,7 +119,7 @@ def test_tolerance_counts_as_reached(submit: Submit, scripts: Scripts) -> None:
 
 
 def test_failed_run_is_exit_code_1_and_says_why(
-    launcher: Launcher, submit: Submit, scripts: Scripts
+    inside: Launcher, submit: Submit, scripts: Scripts
 ) -> None:
     scripts(
         "fail(66, 'the loss is nan at step 12. Lower the rate') if index else forever()",
@@ -131,14 +129,14 @@ def test_failed_run_is_exit_code_1_and_says_why(
     assert done.returncode == 1
     told = "FAILED (diverged): worker-1: the loss is nan at step 12. Lower the rate"
     assert done.stderr.splitlines()[-1] == f"error: demo: {told}"
-    status = launcher("status", "demo")
+    status = inside("status", "demo")
     assert status.returncode == 1
     assert "the loss is nan at step 12" in status.stdout
-    assert launcher("results", "demo").returncode == 1
+    assert inside("results", "demo").returncode == 1
 
 
 def test_detached_run_is_followed_and_cancelled(
-    launcher: Launcher, submit: Submit, scripts: Scripts, work: Path, tmp_path: Path
+    inside: Launcher, submit: Submit, scripts: Scripts, work: Path, tmp_path: Path
 ) -> None:
     scripts("on_term(143); beat(5); print('hello'); forever()", "forever()")
     done = submit("--detach", "--json")
@@ -147,11 +145,11 @@ def test_detached_run_is_followed_and_cancelled(
     root = work / "runs" / "demo"
     for name in ("ready-0", "ready-1"):
         appears(root / name)
-    assert "RUNNING" in launcher("status", "demo").stdout
+    assert "RUNNING" in inside("status", "demo").stdout
     assert submit().returncode == 2
-    assert launcher("delete", "demo").returncode == 2
-    assert launcher("evaluate", "demo").stderr.startswith("error: demo: is RUNNING")
-    done = launcher("cancel", "demo")
+    assert inside("delete", "demo").returncode == 2
+    assert inside("evaluate", "demo").stderr.startswith("error: demo: is RUNNING")
+    done = inside("cancel", "demo")
     assert done.returncode == 0
     assert done.stdout == "demo: CANCELLED at step 5 of 50,000\n"
     assert (root / "saved-by-0").exists()

@@ -10,9 +10,9 @@ from launcher import recipes
 from .conftest import Launcher
 
 
-def test_init_gives_a_spec_that_plans(launcher: Launcher, work: Path) -> None:
-    (work / "d3.yaml").write_text(launcher("init", "efficientdet_d3").stdout)
-    done = launcher(
+def test_init_gives_a_spec_that_plans(inside: Launcher, work: Path) -> None:
+    (work / "d3.yaml").write_text(inside("init", "efficientdet_d3").stdout)
+    done = inside(
         "plan",
         "d3.yaml",
         "--set",
@@ -29,24 +29,24 @@ def test_init_gives_a_spec_that_plans(launcher: Launcher, work: Path) -> None:
     )
 
 
-def test_recipes(launcher: Launcher) -> None:
-    lines = launcher("recipes").stdout.splitlines()
+def test_recipes(inside: Launcher) -> None:
+    lines = inside("recipes").stdout.splitlines()
     assert len(lines) == 1 + len(recipes.names())
     assert lines[0].split() == ["recipe", "input", "batch", "rate", "warm-up", "steps", "mAP"]
     assert next(line for line in lines if line.startswith("efficientdet_d3 ")).split() == [
         "efficientdet_d3", "896", "128", "0.08", "2,500", "300,000", "45.4",
     ]  # fmt: skip
     assert [
-        row["name"] for row in json.loads(launcher("recipes", "--json").stdout)
+        row["name"] for row in json.loads(inside("recipes", "--json").stdout)
     ] == recipes.names()
 
 
-def test_schema_is_json(launcher: Launcher) -> None:
-    assert "batch" in json.loads(launcher("schema").stdout)["properties"]
+def test_schema_is_json(inside: Launcher) -> None:
+    assert "batch" in json.loads(inside("schema").stdout)["properties"]
 
 
-def test_plan_of_the_seed(launcher: Launcher, shared: Path, work: Path) -> None:
-    done = launcher(
+def test_plan_of_the_seed(inside: Launcher, shared: Path, work: Path) -> None:
+    done = inside(
         "plan", str(shared / "seed" / "pipeline.config"), "--set", "name=seed", "-o", "out"
     )
     assert done.returncode == 0, done.stderr
@@ -58,14 +58,14 @@ def test_plan_of_the_seed(launcher: Launcher, shared: Path, work: Path) -> None:
     assert "num_steps: 300000" in (work / "out" / "pipeline.config").read_text()
 
 
-def test_plan_starts_and_writes_nothing(launcher: Launcher, spec_file: Path, work: Path) -> None:
-    assert launcher("plan", "demo.yaml").returncode == 0
+def test_plan_starts_and_writes_nothing(inside: Launcher, spec_file: Path, work: Path) -> None:
+    assert inside("plan", "demo.yaml").returncode == 0
     assert [p.name for p in work.iterdir()] == ["demo.yaml"]
 
 
-def test_render_is_what_a_dry_run_prints(launcher: Launcher, spec_file: Path, work: Path) -> None:
-    rendered = yaml.safe_load(launcher("render", "demo.yaml").stdout)
-    dry = json.loads(launcher("submit", "demo.yaml", "--dry-run", "--json").stdout)
+def test_render_is_what_a_dry_run_prints(inside: Launcher, spec_file: Path, work: Path) -> None:
+    rendered = yaml.safe_load(inside("render", "demo.yaml").stdout)
+    dry = json.loads(inside("submit", "demo.yaml", "--dry-run", "--json").stdout)
     for request in (rendered, dry):  # the ports are chosen anew each time
         for process in request["processes"]:
             if "TF_CONFIG" in process["env"]:

@@ -245,6 +245,16 @@ def test_lock_of_a_deleted_folder_is_no_lock(tmp_path: Path) -> None:
     first.release()
 
 
+def test_open_file_of_a_deleted_lock_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as file:
+        assert lock._is_at(file.fileno(), path)
+        path.unlink()
+        assert not lock._is_at(file.fileno(), path)
+        path.touch()
+        assert not lock._is_at(file.fileno(), path)
+
+
 def test_status_of_a_long_message_stays_within_a_block(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -134,12 +134,13 @@ def _follow_live(handle: "JobHandle") -> "RunStatus":
 
 
 def _follow_lines(handle: "JobHandle") -> "RunStatus":
-    shown, last = "", 0.0
+    shown, told, last = "", "", 0.0
     while not (now := handle.status()).state.ended:
-        about = f"{now.state} {now.attempt} {now.message}"
+        about = f"{now.state} {now.attempt}"
+        if now.message and now.message != told:
+            _say(f"{now.name}: {now.message}")
+            told = now.message
         if about != shown or time.monotonic() - last >= _LINE_SECONDS:
-            if now.message and about != shown:
-                _say(f"{now.name}: {now.message}")
             _say(progress_line(now))
             shown, last = about, time.monotonic()
         time.sleep(_POLL_SECONDS)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from launcher.contract import ENV_CPU_THREADS, ENV_TF_CONFIG, WorkerConfig
 from launcher.errors import ConfigError
+from launcher.runtime.loopback import keep_to_loopback
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 1 << 30
@@ -65,7 +66,9 @@ def make_strategy(config: WorkerConfig) -> tf.distribute.Strategy:
             remedy="Start the workers with the plan's own cluster description",
         )
     if workers > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        keep_to_loopback()
+        return strategy
     if config.replicas > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")

@@ -19,21 +19,25 @@ def build_model(pipeline: Message, strategy: tf.distribute.Strategy) -> Any:
     """
     model = model_builder.build(pipeline.model, is_training=True)
 
-    @tf.function
+    @tf.function(autograph=False)
     def blank_pass() -> tf.Tensor:
+        # Inference: a second stage would want boxes to sample from, and batch norm must not move.
+        set_training(model, False)
         images, shapes = model.preprocess(tf.zeros([1, *_image_size(pipeline), 3]))
         predictions = model.predict(images, shapes)
         return tf.add_n([tf.reduce_sum(tf.cast(t, tf.float32)) for t in _tensors(predictions)])
 
-    # Inference mode: a second stage would want boxes to sample from, and batch norm must not move.
-    set_training(model, False)
     strategy.run(blank_pass)
-    set_training(model, True)
     return model
 
 
 def set_training(model: Any, training: bool) -> None:
-    """Both switches: the model's own, and Keras', which batch norm obeys."""
+    """Both switches: the model's own, and Keras', which batch norm obeys.
+
+    Call it inside the function that a strategy runs: Keras keeps its switch by thread, and a
+    mirrored strategy runs its replicas in threads of their own. Set outside, batch norm would
+    train with its inference statistics, without an error.
+    """
     model._is_training = training
     tf.keras.backend.set_learning_phase(training)
 

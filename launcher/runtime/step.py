@@ -13,6 +13,7 @@ import tensorflow as tf
 from object_detection import model_lib, model_lib_v2
 
 from launcher.odapi.protos import Message
+from launcher.runtime.model import set_training
 
 _NUMBERS = 32
 """Room for the counts and losses of a step beside the gradients; CenterNet has the most, 14."""
@@ -69,8 +70,9 @@ class TrainStep:
         self._loss_names: list[str] = []
         if accumulation_steps > 1:
             self._sums = _local_variable(sum(self._sizes) + _NUMBERS, "micro_batch_sums")
+        # The OD API's code needs no AutoGraph, and converting all of it costs most of a start.
         self._step: Callable[..., Any] = tf.function(
-            self._single if accumulation_steps == 1 else self._accumulated
+            self._single if accumulation_steps == 1 else self._accumulated, autograph=False
         )
 
     def __call__(self, iterator: Any, requests: Requests) -> StepResult:
@@ -103,8 +105,16 @@ class TrainStep:
             self._sums.assign(tf.zeros_like(sums))
             return self._update(sums, asked)
 
-        for _ in tf.range(self._accumulation):
+        def one_more(done: tf.Tensor) -> tf.Tensor:
             self._strategy.run(accumulate, args=(next(iterator),))
+            return done + 1
+
+        tf.while_loop(
+            lambda done: done < self._accumulation,
+            one_more,
+            [tf.constant(0)],
+            parallel_iterations=1,
+        )
         return self._strategy.run(update, args=(asked,))
 
     def _micro_batch(
@@ -112,6 +122,7 @@ class TrainStep:
     ) -> tf.Tensor:
         """What this micro-batch adds to the global batch, as one vector [parameters + _NUMBERS]:
         its share of the gradients, 1 micro-batch, its images, its share of each loss."""
+        set_training(self._model, True)
         labels = model_lib.unstack_batch(
             labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
         )

@@ -1,5 +1,6 @@
 """A folder that appears complete or not at all."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
@@ -21,6 +23,7 @@ OUR_FILES = ("*.record-?????-of-?????", LABEL_MAP, SHAPES_MANIFEST)
 """What a data set folder of this program holds: `force` deletes nothing else."""
 
 
+_TRIES = 100
 _NO_SPACE = "Free some space, or write to another folder"
 
 
@@ -86,19 +89,20 @@ def _refuse_existing(out: Path, force: bool) -> None:
 
 def _make_temporary(out: Path) -> tuple[Path, int]:
     """The folder and a file descriptor that holds its lock as long as its maker lives."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        while True:
+    for _ in range(_TRIES):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=_prefix(out)))
+        except OSError as e:
+            raise write_error(e, out) from e
+        # Before it is locked, another process may take it for a left-over: then make another.
+        with suppress(FileNotFoundError):
             lock = os.open(temporary, os.O_RDONLY)
-            _try_lock(lock)
-            # Between the two, another process may have taken it for a left-over.
-            if temporary.exists():
+            if _lock(lock) is not Lock.ANOTHERS and temporary.exists():
                 temporary.chmod(0o755)
                 return temporary, lock
             os.close(lock)
-    except OSError as e:
-        raise write_error(e, out) from e
+    raise StorageError("cannot keep a temporary folder", place=str(out.parent), remedy=_NO_SPACE)
 
 
 def _prefix(out: Path) -> str:
@@ -111,40 +115,53 @@ def _remove_leftovers(out: Path) -> None:
         with suppress(OSError):
             lock = os.open(path, os.O_RDONLY)
             try:
-                if _try_lock(lock):
+                if _lock(lock) is Lock.OURS:
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
 
 
-def _try_lock(handle: int) -> bool:
-    """Whether the lock is ours now. False where the file system has none: then nothing is swept."""
-    import fcntl
+class Lock(Enum):
+    OURS = auto()
+    ANOTHERS = auto()
+    UNKNOWN = auto()  # the file system has no locks: nothing is ever swept
 
+
+def _lock(handle: int) -> Lock:
+    """Takes the lock of an open folder unless another process has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Lock.ANOTHERS
     except OSError:
-        return False
-    return True
+        return Lock.UNKNOWN
+    return Lock.OURS
 
 
 def _publish(temporary: Path, out: Path, force: bool) -> None:
-    old = None
+    old = _set_aside(out) if force and out.exists() else None
     try:
-        if force and out.exists():
-            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=_prefix(out)))
-            out.rename(old)
         temporary.rename(out)
     except OSError as e:
-        if old and not out.exists():
-            old.rename(out)
         if out.is_dir() and any(out.iterdir()):
             raise FolderExistsError(
                 "was made by another process meanwhile", place=str(out), remedy="Use that one"
             ) from e
         raise write_error(e, out) from e
+    finally:
+        if old and not out.exists():
+            old.rename(out)
     if old:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _set_aside(out: Path) -> Path:
+    """Not under the prefix of left-overs: a kill at this moment must not lose what was there."""
+    try:
+        old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
+        return out.rename(old)
+    except OSError as e:
+        raise write_error(e, out) from e
 
 
 @contextmanager

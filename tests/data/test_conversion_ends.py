@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ class Conversion:
         process = subprocess.Popen(
             [*self.command, str(processes)],
             start_new_session=True,
+            # A suite that runs in a shell's background has SIGINT ignored, and so its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -65,9 +68,9 @@ class Conversion:
         return any(path.stat().st_size > 0 for path in parts)
 
 
-def within(seconds: float, condition: object, what: str) -> None:
+def within(seconds: float, condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
 
@@ -143,15 +146,15 @@ def test_a_running_conversion_is_not_swept(conversion: Conversion, shared: Path)
 
 def test_a_killed_worker_is_told(conversion: Conversion) -> None:
     process = conversion.start()
-    workers = [p for p in living(process.pid) if p != process.pid and _is_pool_worker(p)]
-    os.kill(workers[-1], signal.SIGKILL)
+    worker = next(filter(_is_pool_worker, living(process.pid)))
+    os.kill(worker, signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert "RunFailedError: one of the processes was killed. Most often memory ran out" in errors
     assert not conversion.made.exists()
 
 
 def _is_pool_worker(pid: int) -> bool:
-    """The fork server's children; not itself, nor the resource tracker."""
+    """Whether its parent is the fork server, which is no worker itself."""
     status = Path(f"/proc/{pid}/status").read_text()
     parent = status.split("PPid:")[1].split()[0]
     return b"forkserver" in Path(f"/proc/{parent}/cmdline").read_bytes()

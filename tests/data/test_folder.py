@@ -1,8 +1,10 @@
 """A folder that appears complete or not at all."""
 
+import multiprocessing
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +100,44 @@ def test_another_process_was_faster(tmp_path: Path) -> None:
         slow()
     assert (out / "label_map.pbtxt").read_text() == "fast"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_puts_the_old_one_back_when_the_new_one_cannot_come(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    make(out)
+    with pytest.raises(StorageError), complete_folder(out, force=True) as folder:
+        folder.rmdir()  # so that renaming it fails
+    assert (out / "label_map.pbtxt").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def _make_at_once(out: Path, start: Any, answers: Any) -> None:
+    start.wait()
+    try:
+        make(out)
+        answers.put("made")
+    except FolderExistsError:
+        answers.put("exists")
+
+
+def test_many_at_once_make_one(tmp_path: Path) -> None:
+    """No process takes another's folder, just made and not yet locked, for a left-over."""
+    context = multiprocessing.get_context("fork")
+    for round_ in range(20):
+        out = tmp_path / str(round_) / "out"
+        start, answers = context.Barrier(5), context.Queue()
+        processes = [
+            context.Process(target=_make_at_once, args=(out, start, answers)) for _ in range(5)
+        ]
+        for process in processes:
+            process.start()
+        got = [answers.get(timeout=30) for _ in processes]
+        for process in processes:
+            process.join()
+        assert sorted(got) == ["exists"] * 4 + ["made"]
+        assert [p.name for p in out.parent.iterdir()] == ["out"]
 
 
 def test_it_works_in_a_thread(tmp_path: Path) -> None:

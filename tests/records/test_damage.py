@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from launcher.records import Example, examine, locate_damage, make_example, read_records
+from launcher.records import (
+    BadImageError,
+    Example,
+    examine,
+    inspect,
+    locate_damage,
+    make_example,
+    read_records,
+)
 
 TEXTS = {"square": 1, "circle": 2, "triangle": 3}
 JPEG_MIDDLE = 300
@@ -146,9 +154,45 @@ def test_a_truncated_image(
 def test_a_png_with_flipped_bits(
     features: Callable[..., dict[str, Any]], encoded: Callable[..., bytes]
 ) -> None:
-    whole = bytearray(encoded("PNG"))
-    whole[len(whole) - 20] ^= 1
-    assert "cannot be decoded" in (examine_image(features, bytes(whole)) or "")
+    whole = encoded("PNG")
+    checked = {"data": 60, "sum of the data": len(whole) - 14, "sum of the end": len(whole) - 1}
+    for name, at in checked.items():
+        flipped = bytearray(whole)
+        flipped[at] ^= 1
+        said = examine_image(features, bytes(flipped)) or ""
+        assert "an image that cannot be decoded" in said, name
+
+
+@pytest.mark.parametrize("lost", [1, 5, 12, 13])
+def test_a_png_without_its_end(
+    features: Callable[..., dict[str, Any]], encoded: Callable[..., bytes], lost: int
+) -> None:
+    said = examine_image(features, encoded("PNG")[:-lost])
+    assert said == "image/encoded is an image that cannot be decoded (truncated PNG file)"
+
+
+@pytest.mark.tensorflow
+def test_tensorflow_refuses_what_we_refuse(encoded: Callable[..., bytes]) -> None:
+    """Every file cut short or with one bit flipped: what passes here must decode there."""
+    from launcher.odapi import compat
+
+    compat.load()
+    import tensorflow as tf
+
+    for kind in ("JPEG", "PNG"):
+        whole = encoded(kind)
+        cut = [whole[:length] for length in range(len(whole) - 30, len(whole) + 1)]
+        flipped = []
+        for at in range(0, len(whole), 7):
+            changed = bytearray(whole)
+            changed[at] ^= 1 << at % 8
+            flipped.append(bytes(changed))
+        for content in cut + flipped:
+            try:
+                inspect(content)
+            except BadImageError:
+                continue
+            tf.io.decode_image(content, expand_animations=False)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])

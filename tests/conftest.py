@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real inputs beside the checkout (published configs, COCO images, CRDs); skips where absent."""
+    """Real inputs beside the checkout (published configs, COCO images); skips where absent."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"needs the reference inputs beside the checkout ({folder.name}/)")

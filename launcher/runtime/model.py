@@ -7,6 +7,7 @@ import tensorflow as tf
 from object_detection.builders import model_builder, optimizer_builder
 from object_detection.utils import config_util
 
+from launcher.errors import ConfigError
 from launcher.odapi.protos import Message
 
 _SIDE_OF_FREE_SIZES = 640  # resizers that keep the aspect ratio have no size of their own
@@ -15,9 +16,16 @@ _SIDE_OF_FREE_SIZES = 640  # resizers that keep the aspect ratio have no size of
 def build_model(pipeline: Message, strategy: tf.distribute.Strategy) -> Any:
     """A DetectionModel in training mode, its variables built by one pass over a blank image.
 
-    Call within `strategy.scope()`.
+    Call within `strategy.scope()`. Raises ConfigError for a model that the OD API cannot build.
     """
-    model = model_builder.build(pipeline.model, is_training=True)
+    try:
+        model = model_builder.build(pipeline.model, is_training=True)
+    except (ValueError, KeyError, NotImplementedError) as e:
+        raise ConfigError(
+            f"the Object Detection API cannot build this model ({str(e).strip()[:200]})",
+            place="pipeline.config, model",
+            remedy="Compare it with a published one: launcher recipes",
+        ) from e
 
     @tf.function(autograph=False)
     def blank_pass() -> tf.Tensor:

@@ -90,6 +90,11 @@ class TrainStep:
             stop=stop > 0.5,
         )
 
+    @property
+    def traces(self) -> int:
+        """How often the step was traced: once, however many steps were taken."""
+        return int(self._step.experimental_get_tracing_count())  # type: ignore[attr-defined]
+
     def _single(self, iterator: Any, asked: tf.Tensor) -> Any:
         def replica(batch: Any, asked: tf.Tensor) -> tf.Tensor:
             return self._update(self._micro_batch(*batch), asked)

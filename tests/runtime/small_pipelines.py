@@ -83,4 +83,6 @@ def steps_of(
         )
     )
     iterator = iter(data)
-    return [step(iterator, Requests()) for _ in range(count)], model
+    results = [step(iterator, Requests()) for _ in range(count)]
+    assert step.traces == 1
+    return results, model

@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up everything that they need. `make help` lists the targets.
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test test-all lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -11,7 +11,10 @@ setup: ## a .venv with the pinned packages (Python 3.11 to 3.13); does nothing w
 demo: setup ## train and score a small detector on this machine: two workers, one evaluator, a mAP
 	@.venv/bin/launcher submit configs/demo.yaml --replace
 
-test: setup ## the whole test suite
+test: setup ## the test suite (about 20 minutes on 2 cores)
+	@.venv/bin/pytest -m "not slow"
+
+test-all: setup ## the test suite with what takes minutes each
 	@.venv/bin/pytest
 
 lint: setup ## ruff, mypy strict, import-linter

@@ -15,7 +15,9 @@ find_python() {
             return
         fi
     done
-    echo "error: ${PYTHON:-python3} ($(${PYTHON:-python3} -V 2>&1 | head -n 1)) cannot be used:" \
+    asked=${PYTHON:-python3}
+    version=$(command -v "$asked" >/dev/null && "$asked" -V 2>&1 | head -n 1 || echo "no such program")
+    echo "error: $asked ($version) cannot be used:" \
         "TensorFlow 2.21 and this project run on Python 3.11, 3.12 and 3.13 (with the venv module)." \
         "Install one of them, or name it: make setup PYTHON=/path/to/python3.12" >&2
     exit 2

@@ -1,7 +1,9 @@
 """A folder that appears complete or not at all."""
 
+import fcntl
 import multiprocessing
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,27 @@ def test_force_puts_the_old_one_back_when_the_new_one_cannot_come(
         folder.rmdir()  # so that renaming it fails
     assert (out / "label_map.pbtxt").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_another_process_sweeps_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between making and locking, which chance hardly ever hits."""
+    sweepers = []
+    mkdtemp = tempfile.mkdtemp
+
+    def lock_the_first(*args: Any, **kwargs: Any) -> str:
+        made = mkdtemp(*args, **kwargs)
+        if not sweepers:
+            sweepers.append(os.open(made, os.O_RDONLY))
+            fcntl.flock(sweepers[0], fcntl.LOCK_EX)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", lock_the_first)
+    with complete_folder(tmp_path / "out") as folder:
+        assert len(list(tmp_path.iterdir())) == 2
+        assert not os.path.samestat(folder.stat(), os.fstat(sweepers[0]))
+    os.close(sweepers[0])
 
 
 def _make_at_once(out: Path, start: Any, answers: Any) -> None:

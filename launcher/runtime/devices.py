@@ -10,8 +10,8 @@ from launcher.contract import ENV_CPU_THREADS, ENV_TF_CONFIG, WorkerConfig
 from launcher.errors import ConfigError
 from launcher.runtime.loopback import keep_to_loopback
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_KEPT_BYTES = 1 << 30
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_KEPT_BYTES = (1 << 31) - 1  # mallopt takes an int
 
 
 def cpu_threads() -> int:
@@ -43,7 +43,7 @@ def keep_freed_memory() -> None:
     except (OSError, AttributeError):
         return
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_MMAP_MAX, 0)  # blocks over 32 MB would be mapped, and faulted in, anew each time
 
 
 def make_strategy(config: WorkerConfig) -> tf.distribute.Strategy:

@@ -59,7 +59,8 @@ def locate_damage(
 
     Labels run from 1 to `num_classes`. With `texts` (`label_map.read_texts`) the label is, as in
     the OD API with a label map, that of class/text where there is one. Every image is decoded
-    whole: measured at 390 COCO images a second on one core. `progress` is called with 1 after every record.
+    whole: measured at 390 COCO images a second on one core. `progress` is called with 1 after every
+    record.
     """
     try:
         for path in paths:

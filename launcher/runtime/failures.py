@@ -1,8 +1,11 @@
 """TensorFlow's exceptions as the errors that a user understands."""
 
+from pathlib import Path
+
 import tensorflow as tf
 
 from launcher.errors import ConfigError, DataError, LauncherError, PeerLostError, StorageError
+from launcher.odapi import label_map
 from launcher.odapi.protos import Message
 from launcher.records import expand, locate_damage
 from launcher.runtime.inputs import num_classes
@@ -48,11 +51,13 @@ def first_line(error: BaseException) -> str:
 
 
 def _find_damage(pipeline: Message) -> DataError | None:
+    reader = pipeline.train_input_reader
     try:
-        files = expand(pipeline.train_input_reader.tf_record_input_reader.input_path)
+        files = expand(reader.tf_record_input_reader.input_path)
+        texts = label_map.read_texts(Path(reader.label_map_path))
+        return locate_damage(files, num_classes(pipeline.model), texts=texts)
     except DataError as e:
         return e
-    return locate_damage(files, num_classes(pipeline.model))
 
 
 def _is_from_input(error: tf.errors.OpError) -> bool:

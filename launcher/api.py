@@ -54,10 +54,10 @@ def prepare(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> Pl
     """All that `submit` does before it starts anything: check, and draw data.synthetic."""
     made = plan(spec)
     _backend(spec).check(made, resume=resume, replace=replace)
-    drawn = _draw(spec)
+    _draw(spec)
     if problems := planning.missing_data(spec):
         raise SpecError(problems)
-    return plan(spec) if drawn else made  # the number of classes is that of the drawn label map
+    return made
 
 
 def start(made: Plan, *, resume: bool = False, replace: bool = False) -> JobHandle:
@@ -124,17 +124,17 @@ def _folder(path: str | os.PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _draw(spec: JobSpec) -> bool:
+def _draw(spec: JobSpec) -> None:
     """Make the data set of `data.synthetic` where it is missing."""
     shapes = shapes_of(spec)
     if shapes is None:
-        return False
+        return
     from launcher import data
 
-    return data.ensure_shapes(
+    data.ensure_shapes(
         shapes.folder,
         train_images=shapes.train_images,
         val_images=shapes.val_images,
         image_size=shapes.image_size,
         seed=shapes.seed,
-    ).made
+    )

@@ -53,7 +53,8 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
     counts: dict[str, Any] = dict(_COCO2017) if dataset == "coco2017" else {}
     if shapes:
         train, val, labels = (shapes.train,), (shapes.val,), shapes.label_map
-        counts = {"train_images": shapes.train_images, "val_images": shapes.val_images}
+        fields = ("train_images", "val_images", "num_classes")
+        counts = {field: getattr(shapes, field) for field in fields}
     return DataPlan(
         dataset=dataset,
         train=train,
@@ -61,7 +62,9 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
         label_map=labels,
         train_images=given.train_images or counts.get("train_images"),
         val_images=given.val_images or counts.get("val_images"),
-        num_classes=given.num_classes or _num_classes(dataset, labels, source),
+        num_classes=given.num_classes
+        or counts.get("num_classes")
+        or _num_classes(dataset, labels, source),
     )
 
 

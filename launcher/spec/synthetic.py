@@ -7,6 +7,7 @@ from pathlib import Path
 from launcher.spec.model import JobSpec
 
 _TRAIN_SHARDS, _VAL_SHARDS = 4, 1
+_CLASSES = 3  # square, circle, triangle
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Shapes:
     val_images: int
     image_size: int
     seed: int
+    num_classes: int = _CLASSES
     train_shards: int = _TRAIN_SHARDS
     val_shards: int = _VAL_SHARDS
 

@@ -15,7 +15,6 @@ _TEMPLATE = """\
 # {reference}
 # {source}
 #
-#   launcher check FILE     what would keep it from its mAP, before any GPU time is spent
 #   launcher plan FILE      batch, learning rate and steps on these devices, and why
 #   launcher submit FILE    train and score it
 #
@@ -57,7 +56,7 @@ evaluate:
 {target}
 # restart: {{max_restarts: 3, stall_timeout_seconds: 300}}
 backend:
-  kind: local                 # local, ray or kubernetes
+  kind: local                 # processes of this machine
 # run_dir: ./runs             # every worker and the evaluator must see it
 """
 

@@ -92,7 +92,6 @@ def test_submit_wait_results(spec: launcher.JobSpec, scripted: Scripts) -> None:
     assert (results.final["mAP"], results.target_met, len(results.history)) == (0.4, True, 2)
     assert list(handle.logs("worker-1")) == ["hello"]
     assert list(handle.logs("worker-1", attempt=7)) == []
-    # The label map was drawn before the plan was made, so the model has its classes.
     assert json.loads(handle.paths.plan.read_text())["data"]["num_classes"] == 3
 
 

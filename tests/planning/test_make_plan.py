@@ -283,6 +283,8 @@ def test_drawn_data_is_named_counted_and_custom(tmp_path: Path) -> None:
     assert plan.data.train == (str(folder / "train.record-?????-of-00004"),)
     assert plan.data.val == (str(folder / "val.record-?????-of-00001"),)
     assert (plan.data.dataset, plan.target_map) == ("custom", None)
+    assert effective(plan).model.ssd.num_classes == 3  # before anything is drawn
+    assert not folder.exists()
     assert (plan.worker_config.train_images, plan.worker_config.val_images) == (100, 10)
 
 

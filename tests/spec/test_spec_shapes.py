@@ -41,3 +41,9 @@ def test_the_limits_are_those_of_the_drawing() -> None:
     assert fields["val_images"]["minimum"] == drawing.SHARDS["val"]
     size = fields["image_size"]
     assert (size["minimum"], size["maximum"]) == (drawing.MIN_IMAGE_SIZE, drawing.MAX_IMAGE_SIZE)
+
+
+def test_the_classes_are_those_of_the_drawing() -> None:
+    shapes = shapes_of(from_mapping({**BASE, "data": {"synthetic": {}}}))
+    assert shapes is not None
+    assert shapes.num_classes == len(importlib.import_module("launcher.data.drawing").CLASSES)

@@ -1,10 +1,12 @@
 """What `launcher init` prints: valid, published, and readable."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from launcher import recipes
+from launcher.cli import main
 from launcher.errors import UsageError
 from launcher.planning import make_plan
 from launcher.spec import load, template
@@ -44,7 +46,10 @@ def test_the_template_of_d3_teaches() -> None:
     text = template("efficientdet_d3")
     assert "published COCO mAP 45.4" in text
     assert "global_batch: 128 " in text
-    assert "launcher check" in text
+    commands = re.findall(r"launcher ([a-z]+)", text)
+    assert {"plan", "submit", "schema"} <= set(commands)
+    for command in commands:  # it names no command that is not there
+        assert main.run([*command.split(), "--help"]) == 0
     assert max(map(len, (line for line in text.splitlines() if "http" not in line))) <= 100
 
 

@@ -41,21 +41,37 @@ class Checkpoints:
     def restore_newest(self) -> int:
         """Continue from the newest checkpoint, or start at step 0. Returns the steps done.
 
-        Raises ConfigError when the checkpoint is of another model or optimizer.
+        Raises ConfigError when the checkpoint is of another model or optimizer, or damaged.
         """
         newest = tf.train.latest_checkpoint(str(self._shared))
         if newest is None:
             return 0
         try:
             self._checkpoint.restore(newest).assert_existing_objects_matched()
-        except (AssertionError, ValueError, tf.errors.OpError) as e:
-            reason = str(e).strip().splitlines()[0][:200]
+        except (AssertionError, ValueError) as e:
             raise ConfigError(
-                f"this checkpoint is not of the run's model ({reason})",
+                f"this checkpoint is not of the run's model ({_reason(e)})",
                 place=newest,
                 remedy="Submit with --replace to start anew, or under another name",
             ) from None
+        except (tf.errors.OpError, IndexError) as e:  # IndexError: a data file is cut short
+            raise ConfigError(
+                f"this checkpoint cannot be read ({_reason(e)})",
+                place=newest,
+                remedy=self._other_start(newest),
+            ) from None
         return int(self._step.numpy())
+
+    def _other_start(self, unreadable: str) -> str:
+        anew = "submit with --replace to start anew"
+        steps = [_step_of(path) for path in self._shared.glob("ckpt-*.index")]
+        older = [step for step in steps if step < _step_of(Path(f"{unreadable}.index"))]
+        if not older:
+            return f"Put its files back from a copy, or {anew}"
+        return (
+            f'Write model_checkpoint_path: "ckpt-{max(older)}" into {self._shared / "checkpoint"} '
+            f"and submit with --resume, or {anew}"
+        )
 
     def save(self) -> Path:
         """All workers call it after the same step. Returns the prefix `ckpt-<step>`."""
@@ -63,3 +79,13 @@ class Checkpoints:
         if self._throwaway is not None:
             shutil.rmtree(self._throwaway, ignore_errors=True)
         return Path(prefix)
+
+
+def _step_of(index: Path) -> int:
+    number = index.stem.removeprefix("ckpt-")
+    return int(number) if number.isdecimal() else -1
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -34,7 +34,8 @@ def restore(model: Any, train_config: Message) -> str:
         objects = model.restore_from_objects(fine_tune_checkpoint_type=kind)
         checkpoint = tf.train.Checkpoint(**objects)
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as e:
+    # IndexError: a data file is cut short.
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as e:
         reason = str(e).strip().splitlines()[0][:200]
         raise ConfigError(
             f"does not fit this model as '{kind}' ({reason})",

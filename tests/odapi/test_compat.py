@@ -1,5 +1,6 @@
 """Each shim is needed: without it, its symptom is there. With all, the OD API imports."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,9 +16,10 @@ USE = {
     "generated_messages": ("from object_detection.protos import ssd_pb2",
                            "Descriptors cannot be created directly"),
     "estimator": ("from object_detection import inputs", "estimator"),
-    "control_flow": ("import tensorflow.compat.v1 as tf, tf_slim;"
-                     "from tf_slim.layers import utils;"
-                     "utils.smart_cond(tf.constant(True), lambda: 1, lambda: 2)",
+    "control_flow": ("import tensorflow as tf; from tf_slim import tfexample_decoder;"
+                     "jpeg = tf.io.encode_jpeg(tf.zeros([8, 8, 3], tf.uint8));"
+                     "image = tfexample_decoder.Image(image_key='e', format_key='f');"
+                     "image.tensors_to_item({'e': jpeg, 'f': tf.constant('jpeg')})",
                      "control_flow_ops.*has no attribute"),
     "tensorflow_io": ("from object_detection.meta_architectures import deepmac_meta_arch",
                       "No module named 'tensorflow_io'|tensorflow_io"),
@@ -33,8 +35,14 @@ def run(without: str | None, use: str) -> subprocess.CompletedProcess[str]:
         f"compat.SHIMS = tuple(s for s in compat.SHIMS if s.__name__ != {without!r})\n"
         f"compat.load()\n{use}"
     )
+    clean = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=clean,
     )
 
 

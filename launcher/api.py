@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, planning
+from launcher import backends, planning, precheck
 from launcher.backends import registry
 from launcher.backends.base import Backend, JobHandle
 from launcher.backends.status import read_status
@@ -45,7 +45,8 @@ def submit(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> Job
 
     resume: continue a run of this name that has ended, from its checkpoints. replace: delete it
     and start anew. A running name is refused in any case (UsageError). Raises SpecError when data
-    is missing, StorageError when run_dir cannot be written; then nothing was started.
+    is missing, DataError when it is damaged, StorageError when run_dir cannot be written; then
+    nothing was started.
     """
     return start(prepare(spec, resume=resume, replace=replace), resume=resume, replace=replace)
 
@@ -57,6 +58,7 @@ def prepare(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> Pl
     _draw(spec)
     if problems := planning.missing_data(spec):
         raise SpecError(problems)
+    precheck.check_records(made)
     return made
 
 

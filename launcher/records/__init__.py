@@ -1,6 +1,7 @@
 """TFRecord files of tf.train.Example, without TensorFlow: files, framing, content, damage."""
 
 from launcher.records.damage import Damage, examine, locate_damage, source_id
+from launcher.records.ending import check_ending
 from launcher.records.example import Example, make_example, values
 from launcher.records.files import expand, require_records, shard_name
 from launcher.records.framing import (
@@ -22,6 +23,7 @@ __all__ = [
     "ImageInfo",
     "Record",
     "RecordWriter",
+    "check_ending",
     "count_records",
     "examine",
     "expand",

@@ -20,9 +20,11 @@ from launcher.errors import DataError, LauncherError, MissingExtraError, Storage
 
 _HEADER = struct.Struct("<QI")
 _SUM = struct.Struct("<I")
-_FRAME_BYTES = _HEADER.size + _SUM.size
+FRAME_BYTES = _HEADER.size + _SUM.size
+"""Of a record beside its data."""
 _MASK_DELTA = 0xA282EAD8
 _BUFFER_BYTES = 1 << 20
+_PAGE_BYTES = 4096
 
 COPY_AGAIN = "Copy or convert the file again; if the damage comes back, check the disk"
 
@@ -65,7 +67,15 @@ def read_records(path: Path | str) -> Iterator[Record]:
                     remedy=COPY_AGAIN,
                 )
             yield Record(number, offset, data)
-            number, offset = number + 1, offset + length + _FRAME_BYTES
+            number, offset = number + 1, offset + length + FRAME_BYTES
+
+
+def is_header(content: bytes, at: int) -> bool:
+    """Whether a length with its right sum stands at this byte of `content`."""
+    header = content[at : at + _HEADER.size]
+    if len(header) < _HEADER.size:
+        return False
+    return bool(_HEADER.unpack(header)[1] == _masked_crc(header[:8]))
 
 
 def count_records(path: Path | str) -> int:
@@ -73,10 +83,10 @@ def count_records(path: Path | str) -> int:
 
     Raises DataError as `read_records` does, except for damaged data.
     """
-    with _open(path) as file:
+    with _open(path, _PAGE_BYTES) as file:
         number = offset = 0
         while (length := _read_length(file, path, number, offset)) is not None:
-            number, offset = number + 1, offset + length + _FRAME_BYTES
+            number, offset = number + 1, offset + length + FRAME_BYTES
             file.seek(offset)
     return number
 
@@ -178,9 +188,9 @@ def _crc32c() -> Any:
     return google_crc32c.value
 
 
-def _open(path: Path | str) -> BinaryIO:
+def _open(path: Path | str, buffer: int = _BUFFER_BYTES) -> BinaryIO:
     try:
-        return Path(path).open("rb", buffering=_BUFFER_BYTES)
+        return Path(path).open("rb", buffering=buffer)
     except OSError as e:
         raise read_error(e, path) from e
 
@@ -214,8 +224,8 @@ def _read_length(file: BinaryIO, path: Path | str, number: int, offset: int) -> 
             remedy=COPY_AGAIN,
         )
     left = os.fstat(file.fileno()).st_size - offset
-    if length + _FRAME_BYTES > left:
-        raise _cut_short(place, left, length + _FRAME_BYTES)
+    if length + FRAME_BYTES > left:
+        raise _cut_short(place, left, length + FRAME_BYTES)
     return int(length)
 
 

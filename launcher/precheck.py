@@ -1,0 +1,87 @@
+"""A look at the records before anything is started: what a glance finds costs no GPU time.
+
+Of every file the first records are decoded and its end is read; of val files all records are
+counted. That is two seconds for the 150 files of COCO 2017, of whose 19 GB it reads a hundredth.
+A fault in the middle of a file is found when it is trained on (exit 65, with file and record).
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from launcher import records
+from launcher.errors import DataError
+from launcher.odapi import label_map
+from launcher.planning import Plan
+from launcher.spec.fields import is_url
+
+_DECODED_IMAGES = 300
+"""In all files together: a second on one core. At most _FIRST of each file, at least one."""
+_FIRST = 3
+_QUIET_SECONDS = 2.0
+_ANY_CLASS = 2**31 - 1
+
+
+def check_records(plan: Plan) -> None:
+    """Raises DataError for the first file that cannot be trained or scored on.
+
+    Patterns that are URLs are left out.
+    """
+    train, val = _files(plan.data.train), _files(plan.data.val)
+    files = list(dict.fromkeys([*train, *val]))
+    if not files:
+        return
+    records.require_records(files)
+    texts, num_classes = _labels(plan)
+    first = max(1, min(_FIRST, _DECODED_IMAGES // len(files)))
+    val_images = 0
+    for path in _with_progress(files):
+        if damage := records.locate_damage([path], num_classes, texts=texts, first=first):
+            raise damage
+        if path in val:
+            val_images += records.count_records(path)
+        else:
+            records.check_ending(path)
+    _check_count(val_images, plan)
+
+
+def _files(patterns: Iterable[str]) -> list[Path]:
+    return records.expand(pattern for pattern in patterns if not is_url(pattern))
+
+
+def _labels(plan: Plan) -> tuple[dict[str, int] | None, int]:
+    """The ids of the label map's texts, None where it is a URL, and the number of classes."""
+    where, count = plan.data.label_map, plan.data.num_classes
+    texts = None if is_url(where) else label_map.read_texts(Path(where))
+    return texts, count or max((texts or {}).values(), default=_ANY_CLASS)
+
+
+def _with_progress(files: Sequence[Path]) -> Iterator[Path]:
+    """The files one after the other; with a bar once it takes longer than a moment."""
+    started = time.monotonic()
+    for i, path in enumerate(files):
+        if time.monotonic() - started > _QUIET_SECONDS:
+            yield from _with_bar(files[i:])
+            return
+        yield path
+
+
+def _with_bar(files: Sequence[Path]) -> Iterator[Path]:
+    from launcher.data.progress import Progress
+
+    with Progress("checking records", len(files), unit="files") as progress:
+        for path in files:
+            yield path
+            progress.advance(1)
+
+
+def _check_count(images: int, plan: Plan) -> None:
+    """As the evaluator does, which would say it only after the training."""
+    expected = plan.data.val_images
+    if expected is None or any(map(is_url, plan.data.val)) or images == expected:
+        return
+    raise DataError(
+        f"{images:,} val images, {expected:,} were expected",
+        place=", ".join(plan.data.val),
+        remedy="Name all shards with a pattern in data.val, or correct data.val_images",
+    )

@@ -1,11 +1,14 @@
 """Plan: everything that a run is, worked out from its spec, as numbers, files and processes."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from launcher.contract import RunPaths, WorkerConfig, write_json, write_text
+from launcher.errors import StorageError
 from launcher.planning.data import DataPlan, FineTune
 from launcher.planning.norm import Norm
 from launcher.planning.schedule import Facts
@@ -85,8 +88,16 @@ class Plan(BaseModel):
         }
 
     def write(self, folder: Path) -> None:
-        """spec.yaml, pipeline.config and plan.json into `folder`. Raises StorageError."""
-        paths = RunPaths(folder)
-        write_text(paths.spec, to_yaml(self.spec))
-        write_text(paths.pipeline, self.pipeline_text)
-        write_json(paths.plan, self.to_json())
+        """spec.yaml, pipeline.config and plan.json into `folder`.
+
+        Raises StorageError; a folder that was made for them is removed then.
+        """
+        paths, is_new = RunPaths(folder), not os.path.lexists(folder)
+        try:
+            write_text(paths.spec, to_yaml(self.spec))
+            write_text(paths.pipeline, self.pipeline_text)
+            write_json(paths.plan, self.to_json())
+        except StorageError:
+            if is_new:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise

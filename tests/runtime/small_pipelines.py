@@ -37,7 +37,8 @@ def small_recipe(name: str, data: Path, *, side: int, batch: int, steps: int = 2
         if resizer.HasField(field) if field in resizer.DESCRIPTOR.fields_by_name else False:
             setattr(resizer, field, side)
     if message.model.HasField("faster_rcnn"):
-        model.first_stage_max_proposals = 16  # fewer crops for the second stage, the same code
+        # Fewer crops for the second stage, the same code.
+        model.first_stage_max_proposals = model.second_stage_batch_size = 16
     for option in message.train_config.data_augmentation_options:
         if option.HasField("random_scale_crop_and_pad_to_square"):
             option.random_scale_crop_and_pad_to_square.output_size = side

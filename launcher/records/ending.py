@@ -13,8 +13,8 @@ from launcher.records.framing import (
 _LAST_BYTES = 1 << 20
 """Read from a file's end: more than an image's record has."""
 
-_HIGH_BYTES = re.compile(rb"(?=\0{4})")
-"""The upper half of a length below 4 GiB, wherever it begins."""
+_ZEROS = re.compile(rb"\0{4,}")
+"""In it lies the upper half of a length below 4 GiB; the lower half ends at most 3 bytes in it."""
 
 
 def check_ending(path: Path | str) -> None:
@@ -33,9 +33,12 @@ def check_ending(path: Path | str) -> None:
             end = file.read()
     except OSError as e:
         raise read_error(e, path) from e
-    for found in _HIGH_BYTES.finditer(end):
-        at = found.start() - 4
-        length = len(end) - at - FRAME_BYTES
-        if at >= 0 and int.from_bytes(end[at : at + 8], "little") == length and is_header(end, at):
-            return
-    count_records(path)
+    candidates = (at for run in _ZEROS.finditer(end) for at in range(run.start() - 4, run.start()))
+    if not any(at >= 0 and _is_last(end, at) for at in candidates):
+        count_records(path)
+
+
+def _is_last(end: bytes, at: int) -> bool:
+    """Whether a record begins at this byte and ends with the file."""
+    length = len(end) - at - FRAME_BYTES
+    return int.from_bytes(end[at : at + 8], "little") == length and is_header(end, at)

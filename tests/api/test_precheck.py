@@ -1,0 +1,121 @@
+"""The look at the records before a run: what it finds, what it leaves, and what it costs."""
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from launcher import precheck
+from launcher.data import make_shapes, progress
+from launcher.errors import DataError
+from launcher.planning import Plan, make_plan
+from launcher.records import Example, RecordWriter, read_records
+from launcher.spec import from_mapping
+
+TRAIN = "train.record-00000-of-00004"
+VAL = "val.record-00000-of-00001"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    make_shapes(folder, train_images=20, val_images=5, image_size=64, seed=1)
+    return folder
+
+
+def plan_of(data: Path, **changed: object) -> Plan:
+    named = {
+        "train": str(data / "train.record-*"),
+        "val": str(data / "val.record-*"),
+        "label_map": str(data / "label_map.pbtxt"),
+        "dataset": "custom",
+    }
+    values = {"name": "x", "recipe": "ssd_mobilenet_v2_fpnlite_320", "data": named | changed}
+    return make_plan(from_mapping(values, folder=data))
+
+
+def without_image(path: Path, number: int) -> None:
+    records = [record.data for record in read_records(path)]
+    example = Example.FromString(records[number])
+    example.features.feature["image/encoded"].bytes_list.value[0] = b"<html>"
+    records[number] = example.SerializeToString()
+    with RecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def test_good_records_pass_in_silence(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    precheck.check_records(plan_of(data))
+    precheck.check_records(plan_of(data, val_images=5))
+    precheck.check_records(plan_of(data, val=str(data / TRAIN), val_images=5))  # in both
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("name", [TRAIN, VAL])
+def test_the_first_three_records_of_a_file_are_decoded(data: Path, name: str, number: int) -> None:
+    without_image(data / name, number)
+    with pytest.raises(DataError, match=rf"{name}: record {number} at byte .* not an image"):
+        precheck.check_records(plan_of(data))
+
+
+def test_later_ones_are_left_to_the_worker(data: Path) -> None:
+    without_image(data / TRAIN, 3)
+    precheck.check_records(plan_of(data))
+
+
+def test_many_files_share_the_decoding(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precheck, "_DECODED_IMAGES", 5)  # for five files
+    without_image(data / TRAIN, 1)
+    precheck.check_records(plan_of(data))
+    monkeypatch.setattr(precheck, "_DECODED_IMAGES", 1)
+    without_image(data / TRAIN, 0)
+    with pytest.raises(DataError, match="record 0"):
+        precheck.check_records(plan_of(data))
+
+
+def test_every_length_of_a_val_file_is_read(data: Path) -> None:
+    path = data / VAL
+    fourth = list(read_records(path))[3].offset
+    damaged = bytearray(path.read_bytes())
+    damaged[fourth] ^= 1
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(DataError, match=f"record 3 at byte {fourth}: damaged length"):
+        precheck.check_records(plan_of(data))
+
+
+def test_urls_are_left_to_those_who_can_open_them(data: Path) -> None:
+    os.truncate(data / TRAIN, 0)
+    precheck.check_records(plan_of(data, train="gs://b/t-*", val_images=5))
+    url = plan_of(data, train="gs://b/t-*", val="gs://b/v-*", label_map="gs://b/l", val_images=9)
+    precheck.check_records(url)
+    precheck.check_records(plan_of(data, train="gs://b/t-*", label_map="gs://b/l"))
+
+
+def test_a_long_look_shows_how_far_it_is(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precheck, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "Progress", partial(progress.Progress, line_seconds=0.0))
+    seen = [path.name for path in precheck._with_progress([data / TRAIN, data / VAL])]
+    assert seen == [TRAIN, VAL]
+    assert "checking records: 1 of 2 files" in capfd.readouterr().err
+    os.truncate(data / VAL, 0)
+    with pytest.raises(DataError, match="an empty shard"):
+        precheck.check_records(plan_of(data))
+
+
+def test_150_large_files_take_seconds(data: Path) -> None:
+    """Files of 30 MB, mostly a hole: what is not read costs nothing."""
+    head = (data / TRAIN).read_bytes()
+    for i in range(150):
+        path = data / f"large.record-{i:05d}-of-00150"
+        with path.open("wb") as file:
+            file.write(head)
+            file.seek(30 << 20)
+            file.write(head)
+    started = time.process_time()
+    precheck.check_records(plan_of(data, train=str(data / "large.record-*")))
+    assert time.process_time() - started < 10

@@ -17,7 +17,7 @@ _HELP = """Train TensorFlow Object Detection API models at their published recip
   launcher init efficientdet_d3 > d3.yaml   a job spec at the published recipe
   launcher plan d3.yaml                     batch, learning rate, steps, and why
   launcher submit d3.yaml                   train and score it
-  launcher status|logs|results d3           how far it is, and whether it reached its target
+  launcher status|logs|results efficientdet-d3   how far it is, whether it reached its target
 
 \b
 Exit codes: 0 success, 1 the run failed, 2 usage or invalid spec, 4 target mAP missed,

@@ -39,8 +39,8 @@ class Synthetic(Section):
     kind: Literal["shapes"] = "shapes"
     """What is drawn. There is one kind, the default."""
     train_images: Annotated[int, Field(ge=4, le=LARGEST)] = 2000
-    """Images in the train set, at least 4: one for each shard. Default 2000: enough for an mAP
-    near 0.4 in 1,000 steps."""
+    """Images in the train set, at least 4: one for each shard. Default 2000: those of
+    configs/demo.yaml."""
     val_images: Count = 200
     """Images in the val set. Default 200: scored in seconds."""
     image_size: Annotated[int, Field(ge=32, le=2048)] = 128
@@ -63,7 +63,7 @@ class Data(Section):
     """coco2017 compares with the published image counts and mAP, custom with none. Default:
     coco2017 when the model is a published one, else custom."""
     train_images: Count | None = None
-    """Images expected in the train records; `check` counts them. Default: 118287 for coco2017,
+    """Images expected in the train records. Default: 118287 for coco2017,
     else not checked."""
     val_images: Count | None = None
     """Images expected in the val records. Default: 5000 for coco2017, else not checked."""

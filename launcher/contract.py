@@ -154,13 +154,20 @@ class WorkerConfig:
     warmup_steps: int
     total_steps: int
     seed: int = 0
-    precision: str = "float32"
+    precision: str = "float32"  # float32 | mixed_bfloat16
+    loss_normalizer: str = "global"  # global: the matches of the global batch | micro_batch
+    norm: str = "batch"  # batch | renorm | group | frozen; never auto: the plan has chosen
+    statistics_images: int | None = None  # images of one set of moments; None: the micro-batch
+    sync_batch_norm: bool = False  # moments over the replicas, in every norm layer
+    ema_decay: float | None = None  # moving average of the weights; None: none is kept
+    recompute: bool = False  # activations of the backbone computed again in the backward pass
     checkpoint_steps: int = 1000
     checkpoint_minutes: float = 15.0
     keep_checkpoints: int = 7
     stall_timeout_seconds: float = 300.0
     train_images: int | None = None  # expected in the train records; None: not checked
     val_images: int | None = None  # expected in the val records; None: not checked
+    max_bad_records: int = 0  # records that may be counted and skipped, each worker's own count
     evaluate_every: str = "checkpoint"  # checkpoint | newest | last
 
     def to_json(self) -> dict[str, Any]:

@@ -104,12 +104,17 @@ def _worker_config(spec: JobSpec, split: Split, facts: Facts, data: DataPlan) ->
         total_steps=facts.total_steps,
         seed=spec.train.seed,
         precision=spec.train.precision,
+        loss_normalizer=spec.train.loss_normalizer,
+        statistics_images=spec.train.statistics_images,
+        ema_decay=spec.train.ema_decay,
+        recompute=spec.train.recompute,
         checkpoint_steps=spec.train.checkpoint_every.steps,
         checkpoint_minutes=spec.train.checkpoint_every.minutes,
         keep_checkpoints=spec.train.keep_checkpoints,
         stall_timeout_seconds=spec.restart.stall_timeout_seconds,
         train_images=data.train_images,
         val_images=data.val_images,
+        max_bad_records=spec.data.max_bad_records,
         evaluate_every=spec.evaluate.every,
     )
 

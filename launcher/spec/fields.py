@@ -134,6 +134,28 @@ def _to_patterns(value: Any) -> Any:
     return tuple(absolute_pattern(_sound(v)) if isinstance(v, str | Path) else v for v in value)
 
 
+def _to_expressions(value: Any) -> Any:
+    """One text or a list of them to a tuple of texts that `re` takes."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+        raise refusal(
+            f"must be a regular expression or a list of them, not {shown(value)}",
+            "Write as much of the variables' names as tells them apart, as FeatureExtractor",
+        )
+    if not value:
+        raise refusal("is an empty list", "Name at least one expression, or remove the key")
+    for text in value:
+        _is_given(text)
+        try:
+            re.compile(text)
+        except re.error as e:
+            raise refusal(
+                f"{shown(text)} is no regular expression ({e})", "Escape special characters"
+            ) from None
+    return tuple(value)
+
+
 def _to_location(value: Any) -> Any:
     return absolute(_sound(value)) if isinstance(value, str | Path) else value
 
@@ -195,3 +217,17 @@ Patterns = Annotated[
     ),
 ]
 """Glob patterns of record files: one or a list in YAML, a tuple of absolute paths once read."""
+
+Expressions = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_to_expressions),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
+]
+"""Regular expressions: one or a list in YAML, a tuple once read."""

@@ -40,9 +40,10 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
         )
     if kind in ("less_than", "less_than_equal"):
         limit = context.get("lt", context.get("le"))
+        bound = "below" if kind == "less_than" else "at most"
         return (
             path,
-            f"must be at most {_plain_number(limit)}, not {shown(value)}",
+            f"must be {bound} {_plain_number(limit)}, not {shown(value)}",
             "Use a smaller number",
         )
     if kind == "literal_error":

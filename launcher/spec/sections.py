@@ -13,6 +13,7 @@ from launcher.spec.fields import (
     Count,
     CountOrNone,
     EnvName,
+    Expressions,
     KubernetesName,
     Location,
     MountPath,
@@ -70,6 +71,9 @@ class Data(Section):
     num_classes: Count | None = None
     """Classes that the model tells apart. Default: the recipe's for coco2017 (90: the highest
     COCO id); for custom data the highest id of the label map."""
+    max_bad_records: CountOrNone = 0
+    """Damaged train records that a worker may count and skip before it stops. Default 0: the first
+    one ends the run with its file, number and offset."""
     synthetic: Synthetic | None = None
     """Draw the data set instead of reading one: train, val and label_map then name what is drawn
     below run_dir, and dataset is custom. Default: none."""
@@ -115,15 +119,19 @@ class Train(Section):
         ),
     ] = "float32"
     """Number format of the computation. float32 is the only one that was shown to train."""
-    norm: Annotated[
-        Literal["auto", "batch"],
-        offered(
-            renorm="is not offered yet; Use batch",
-            group="is not offered yet; Use batch",
-            frozen="is not offered yet; Use batch",
-        ),
-    ] = "auto"
-    """Normalization layers. auto and batch: the model's batch normalization, as published."""
+    loss_normalizer: Literal["global", "micro_batch"] = "global"
+    """What the summed loss is divided by. global: the matched anchors of the whole global batch,
+    the default: the same images give the same update however they are split. micro_batch: those
+    of each micro-batch, as the OD API does."""
+    norm: Literal["auto", "batch", "renorm", "group", "frozen"] = "auto"
+    """Normalization layers, backbone included. auto, the default: by images per statistic, model
+    and starting weights; `launcher plan` says which and why. batch: as published. renorm: batch
+    renormalization (arXiv 1702.03275). group: group normalization (arXiv 1803.08494). frozen: the
+    statistics of the starting checkpoint."""
+    statistics_images: Count | None = None
+    """Images that one set of batch normalization's moments is taken over; it divides
+    per_replica_batch. Default: all of per_replica_batch. The recipe's images per core reproduce
+    its statistics on a larger device (arXiv 1705.08741)."""
     sync_batch_norm: Literal["auto", True, False] = "auto"
     """Share batch normalization's statistics among the replicas. Default auto: on when there is
     more than one and per_replica_batch is below the recipe's images per core."""
@@ -137,6 +145,15 @@ class Train(Section):
     """How often the training is saved."""
     keep_checkpoints: Count = 7
     """How many of the newest checkpoints are kept. Default 7, as the OD API keeps."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
+    """Decay of a moving average of the weights, between 0 and 1, as 0.9998: the average is what is
+    scored and exported. Default: none, as in the published configs."""
+    freeze: Expressions | None = None
+    """Regular expressions: variables whose names they match are not trained. Default: the
+    pipeline.config's freeze_variables, which the OD API ignores in TensorFlow 2."""
+    recompute: bool = False
+    """Compute the activations of the backbone's blocks again in the backward pass: a larger
+    per_replica_batch in the same memory for about a third more time. Default false."""
     seed: CountOrNone = 0
     """Seed of weights, shuffling and augmentation. Default 0."""
 

@@ -170,9 +170,14 @@ ONE = {
         "s.yaml:3: train.precision: mixed_bfloat16 is not offered: it gave NaN within 40 steps. "
         "Use float32",
     ),
-    "a later norm": (
-        "train: {norm: renorm}",
-        "s.yaml:3: train.norm: renorm is not offered yet. Use batch",
+    "an average that forgets nothing": (
+        "train: {ema_decay: 1.0}",
+        "s.yaml:3: train.ema_decay: must be below 1, not 1.0. Use a smaller number",
+    ),
+    "no regular expression": (
+        "train: {freeze: 'block_(1'}",
+        "s.yaml:3: train.freeze: 'block_(1' is no regular expression (missing ), unterminated "
+        "subpattern at position 6). Escape special characters",
     ),
     "another version": (
         "apiVersion: launcher/v2",

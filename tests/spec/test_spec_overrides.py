@@ -92,7 +92,7 @@ def test_a_wrong_override_is_one_message(override: str, message: str) -> None:
 def test_all_wrong_overrides_are_told_at_once_with_those_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("name: x\nrecipe: efficientdet_d3\nnam: 3\n")
     with pytest.raises(SpecError) as caught:
-        load(tmp_path / "s.yaml", ["a=1", "b.c=2", "train.norm=group"])
+        load(tmp_path / "s.yaml", ["a=1", "b.c=2", "train.norm=layer"])
     places = [problem.place for problem in caught.value.problems]
     file = tmp_path / "s.yaml"
     assert places == ["--set a", "--set b.c", "--set train.norm", f"{file}:3: nam"]

@@ -5,7 +5,7 @@ The losses, the groundtruth handling and the optimizer are the OD API's. What di
 clips each replica's part, so its threshold loosens with the replicas), exactly one step a call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,13 @@ class TrainStep:
         global_step: tf.Variable,
         train_config: Message,
         accumulation_steps: int,
+        *,
+        variables: Sequence[tf.Variable] | None = None,
     ) -> None:
-        """Call within `strategy.scope()`, with all variables of model and optimizer made."""
+        """Call within `strategy.scope()`, with all variables of model and optimizer made.
+
+        `variables` are trained, those that the optimizer was built for; None: all trainable ones.
+        """
         self._strategy = strategy
         self._model = model
         self._optimizer = optimizer
@@ -65,7 +70,7 @@ class TrainStep:
         self._config = train_config
         self._accumulation = accumulation_steps
         self._replicas = strategy.num_replicas_in_sync
-        self._variables = list(model.trainable_variables)
+        self._variables = list(model.trainable_variables if variables is None else variables)
         self._sizes = [v.shape.num_elements() for v in self._variables]
         self._loss_names: list[str] = []
         if accumulation_steps > 1:

@@ -1,11 +1,12 @@
 """The evaluator beside the training: restarted alone, and never a reason to stop training."""
 
+import contextlib
 import time
 from pathlib import Path
 
 from launcher.backends.processes import Child, Log, exit_text
 from launcher.backends.verdict import Exit
-from launcher.contract import RunPaths, read_json
+from launcher.contract import Reason, RunPaths, read_json
 from launcher.errors import LauncherError
 from launcher.render import local as render
 
@@ -14,13 +15,20 @@ NICE = 10
 
 
 class EvaluatorKeeper:
-    """Starts it, and again when it dies, at most `max_evaluator_restarts` times."""
+    """Starts it, and again when it dies, at most `max_evaluator_restarts` times between two scores.
+
+    An evaluator that dies of one checkpoint passes that one over in time (evaluate/attempts.py): so
+    it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count.
+    """
 
     def __init__(self, job: render.LocalJob, parent: int, log: Log) -> None:
         self._job = job
         self._parent = parent
         self._log = log
         self._restarts = 0
+        self._starts = 0
+        self._results = 0  # bytes of eval.jsonl
+        self._has_got_on()
         self._not_before = 0.0
         self.child: Child | None = None
         self.done = job.role(render.EVALUATOR) is None
@@ -46,11 +54,21 @@ class EvaluatorKeeper:
             self.done = True
             return False
         why = exit_of(left, self._job.paths)
-        if why.final or self._restarts >= self._job.max_evaluator_restarts:
+        if self._has_got_on():
+            self._restarts = 0
+        counts = why.reason is not Reason.PREEMPTED
+        if why.final or (counts and self._restarts >= self._job.max_evaluator_restarts):
             self._give_up(str(why))
             return False
         self._not_before = time.monotonic() + self._job.restart_seconds * 2.0**self._restarts
-        self._restarts += 1
+        self._restarts += int(counts)
+        return False
+
+    def _has_got_on(self) -> bool:
+        """Whether it has written any result since this was asked last."""
+        with contextlib.suppress(OSError):
+            before, self._results = self._results, self._job.paths.eval_metrics.stat().st_size
+            return self._results > before
         return False
 
     def _start(self, attempt: int) -> bool:
@@ -63,7 +81,8 @@ class EvaluatorKeeper:
         except LauncherError as e:
             self._give_up(f"evaluator: {e}")
             return False
-        self._log(f"evaluator (pid {self.child.pid}): started, start {self._restarts + 1}")
+        self._starts += 1
+        self._log(f"evaluator (pid {self.child.pid}): started, start {self._starts}")
         return True
 
     def _give_up(self, why: str) -> None:
@@ -71,15 +90,22 @@ class EvaluatorKeeper:
         self._log(f"evaluator given up: {why}")
 
 
-def exit_of(child: Child, paths: RunPaths, stopped: bool = False) -> Exit:
+def exit_of(child: Child, paths: RunPaths, stopped: bool = False, hung: str = "") -> Exit:
     """How a child left, with what it said about it. Call when it has left."""
     if child.code is None:
         raise ValueError(f"{child.label} has not left")
     said = read_json(paths.failure(child.process.role, child.process.index))
-    told = said.get("message", "") if isinstance(said, dict) else ""
-    if isinstance(said, dict) and said.get("exit") != child.code:
-        told = ""  # of another end
-    return Exit(child.label, child.code, stopped, str(told), last_line(Path(child.process.log)))
+    if not isinstance(said, dict) or said.get("exit") != child.code:
+        said = {}  # nothing, or of another end
+    return Exit(
+        child.label,
+        child.code,
+        stopped,
+        told=str(said.get("message", "")),
+        last_line=last_line(Path(child.process.log)),
+        own=said.get("own") is True,
+        hung=hung,
+    )
 
 
 def last_line(log: Path, limit: int = 300) -> str:

@@ -20,8 +20,9 @@ from launcher.backends.base import RunStatus
 from launcher.backends.evaluation import EvaluatorKeeper, exit_of
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import POLL_SECONDS, Child, exit_text, free_hosts, stop
+from launcher.backends.silence import Silence
 from launcher.backends.status import newest_step, read_status, write_status
-from launcher.backends.verdict import Verdict, judge
+from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import LauncherError, StorageError
 from launcher.render import local as render
@@ -31,12 +32,13 @@ _MAX_PAUSE_SECONDS = 30.0
 
 
 class Cancelled(Exception):  # noqa: N818 (an event, not an error)
-    """SIGTERM, or the run's folder is gone."""
+    """SIGTERM, or the run's folder is gone, or another run's by now."""
 
 
 class Supervisor:
-    def __init__(self, job: render.LocalJob) -> None:
+    def __init__(self, job: render.LocalJob, lock: RunLock) -> None:
         self._job = job
+        self._lock = lock
         self._paths = job.paths
         self._signals = 0
         self._workers: list[Child] = []
@@ -119,16 +121,38 @@ class Supervisor:
         """Start the group and wait until all are done, or one is not and the rest are stopped."""
         self._start_step = self._status.step
         self._start_workers()
-        self._until(lambda: self._left_badly() or all(c.code == 0 for c in self._workers))
-        if not self._left_badly():
+        silence = Silence(self._paths.root, self._status.attempt, self._job)
+        self._until(
+            lambda: (
+                self._left_badly() or all(c.code == 0 for c in self._workers) or silence.too_long()
+            )
+        )
+        if all(c.code == 0 for c in self._workers):
             return None
         self._wait_for_peers()
         exits = [exit_of(c, self._paths) for c in self._left]
-        stopped = [c for c in self._workers if c.poll() is None]
-        stop(stopped, self._job.group_stop_seconds, log, hurry=lambda: self._signals > 1)
-        exits += [exit_of(c, self._paths, stopped=True) for c in stopped if c.code is not None]
+        exits += self._stop_the_rest()
         self._workers = [c for c in self._workers if c.code is None]
         return judge(exits)
+
+    def _stop_the_rest(self) -> list[Exit]:
+        """Of a group that lost a member, or hangs as a whole."""
+        rest = [c for c in self._workers if c.poll() is None]
+        frozen = [c for c in rest if c.frozen]
+        seconds = self._job.group_stop_seconds
+        stop(rest, seconds, log, hurry=lambda: self._signals > 1)
+        exits = []
+        for child in rest:
+            hung = ""
+            if child in frozen:
+                hung = "was stopped by a signal (SIGSTOP): it did not run, and the others waited"
+            elif child.code == -signal.SIGKILL:
+                hung = f"hung: it ended neither with the others nor within {seconds:g} s of SIGTERM"
+            elif not self._left and not frozen:
+                hung = "hung: it said nothing for longer than restart.stall_timeout_seconds"
+            if child.code is not None:
+                exits.append(exit_of(child, self._paths, stopped=True, hung=hung))
+        return exits
 
     def _start_workers(self) -> None:
         hosts = free_hosts(self._job.workers)
@@ -158,7 +182,7 @@ class Supervisor:
         self._until(
             lambda: (
                 (self._left_badly() and any(exit_of(c, self._paths).final for c in self._left))
-                or len(self._left) == len(self._workers)
+                or all(c in self._left or c.frozen for c in self._workers)
                 or time.monotonic() > deadline
             )
         )
@@ -174,7 +198,7 @@ class Supervisor:
         self._until(lambda: time.monotonic() > deadline)
 
     def _tick(self) -> None:
-        if self._signals or not self._paths.lock.exists():
+        if self._signals or self._lock.lost:
             raise Cancelled
         had_failed = self._evaluator.failure
         if self._evaluator.tick(self._status.attempt):
@@ -207,8 +231,8 @@ class Supervisor:
             updated=time.time(),
         )
         self._last_write = time.monotonic()
-        if not self._paths.lock.exists():
-            return  # the folder was deleted: do not make it anew
+        if self._lock.lost:
+            return  # the folder was deleted: do not make it anew, nor write into its successor
         try:
             write_status(self._status)
         except StorageError as e:
@@ -247,7 +271,7 @@ def main() -> int:
     if lock is None:
         log(f"error: {root}: another supervisor has this run")
         return 1
-    supervisor = Supervisor(render.LocalJob.read(root / render.JOB_FILE))
+    supervisor = Supervisor(render.LocalJob.read(root / render.JOB_FILE), lock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.on_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

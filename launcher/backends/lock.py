@@ -58,6 +58,16 @@ class RunLock:
         os.set_inheritable(fd, False)
         return cls(root, fd)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the folder was deleted, and perhaps is another run's by now."""
+        try:
+            return not os.path.samestat(os.fstat(self.fd), RunPaths(self.root).lock.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # a file system that does not answer now says nothing about the folder
+            return False
+
     def release(self) -> None:
         os.close(self.fd)
 

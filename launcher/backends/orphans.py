@@ -32,6 +32,7 @@ def reap(paths: RunPaths) -> list[int]:
         for pid in left(paths):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, number)
+                os.killpg(pid, signal.SIGCONT)  # one that was stopped acts on nothing else
         deadline = time.monotonic() + seconds
         while left(paths) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)

@@ -67,6 +67,15 @@ class Child:
                 self.signal(signal.SIGKILL)  # what it left behind in its session
         return self.code
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it was stopped by a signal (SIGSTOP) or is traced: it acts on no SIGTERM."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return False
+        return self.code is None and state in ("T", "t")
+
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
@@ -105,11 +114,15 @@ def stop(
     log: Log,
     hurry: Callable[[], bool] = lambda: False,
 ) -> None:
-    """SIGTERM, wait, SIGKILL; `hurry` ends the waiting. Returns when all are gone."""
+    """SIGTERM, wait, SIGKILL; `hurry` ends the waiting. Returns when all are gone.
+
+    SIGCONT comes with SIGTERM: a process that was stopped acts on nothing else.
+    """
     running = [c for c in children if c.poll() is None]
     for child in running:
         log(f"{child.label} (pid {child.pid}): SIGTERM")
         child.signal(signal.SIGTERM)
+        child.signal(signal.SIGCONT)
     wait(running, seconds, hurry)
     for child in running:
         if child.poll() is None:

@@ -40,16 +40,27 @@ class Exit:
     """It left because the supervisor had told it to."""
     told: str = ""
     last_line: str = ""
+    own: bool = False
+    """It says that what it lost its peers by is its own fault: its input, its disk."""
+    hung: str = ""
+    """What the supervisor saw of a worker that did not leave by itself; empty: it did."""
 
     @property
     def reason(self) -> Reason:
-        return _REASONS.get(self.code, Reason.CRASHED)
+        return Reason.PEER_LOST if self.hung else _REASONS.get(self.code, Reason.CRASHED)
+
+    @property
+    def doubt(self) -> int:
+        """Among lost peers: who knows the cause, who hangs, who only waited for them."""
+        return 0 if self.own else 1 if self.hung else 2
 
     @property
     def final(self) -> bool:
-        return self.code in FINAL_WORKER_EXITS
+        return self.code in FINAL_WORKER_EXITS and not self.hung
 
     def __str__(self) -> str:
+        if self.hung:
+            return f"{self.label} {self.hung}"
         if self.told:
             return f"{self.label}: {self.told}"
         ends = f'; its log ends "{self.last_line}"' if self.last_line else ""
@@ -76,9 +87,10 @@ class Verdict:
 
 
 def judge(exits: Sequence[Exit]) -> Verdict:
-    """`exits` in the order in which the workers left, at least one of them badly by itself.
+    """`exits` in the order in which the workers left, at least one of them badly by itself or hung.
 
-    What a worker did after it was told to stop says nothing, unless it names a final fault.
+    What a worker did after it was told to stop says nothing, unless it names a final fault or it
+    had to be stopped because it hung.
     """
-    telling = [e for e in exits if e.final or (e.code != 0 and not e.stopped)]
-    return Verdict(min(telling, key=lambda e: _RANK.index(e.reason)))
+    telling = [e for e in exits if e.final or e.hung or (e.code != 0 and not e.stopped)]
+    return Verdict(min(telling, key=lambda e: (_RANK.index(e.reason), e.doubt)))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 JOB_FILE = "local.json"
 SUPERVISOR_MODULE = "launcher.backends.local_supervisor"
 WORKER, EVALUATOR = "worker", "evaluator"
+_WATCHDOGS_MARGIN_SECONDS = 60.0
+"""Beyond restart.stall_timeout_seconds, after which a worker's own watchdog ends it."""
 SUPERVISOR_PID = "<pid of the supervisor>"
 """Stands for LAUNCHER_PARENT_PID where the processes are shown before they are started."""
 
@@ -67,8 +69,11 @@ class LocalJob:
     roles: tuple[Role, ...]
     stop_seconds: float = 60.0
     """From SIGTERM to SIGKILL: time to save a checkpoint of a large model."""
-    group_stop_seconds: float = 20.0
-    """The same for a group that lost a member, which cannot save anything together any more."""
+    group_stop_seconds: float = 12.0
+    """The same for a group that lost a member, which cannot save anything together any more. With
+    `peer_seconds` it has left within 20 s."""
+    silence_seconds: float = 360.0
+    """How long no worker may tell of a step: longer than their own watchdogs take."""
     peer_seconds: float = 5.0
     """How long the others may take to say why one left: its reason is not always the first."""
     restart_seconds: float = 1.0
@@ -129,6 +134,7 @@ def job(plan: "Plan", machine: Machine) -> LocalJob:
         hide_gpus=bool(machine.gpus),
         total_steps=plan.total_steps,
         max_restarts=plan.max_restarts,
+        silence_seconds=plan.worker_config.stall_timeout_seconds + _WATCHDOGS_MARGIN_SECONDS,
         roles=tuple(Role(r.name, r.count, tuple(r.argv), dict(r.env)) for r in plan.roles),
     )
 

@@ -33,8 +33,9 @@ def main(root: Path) -> WorkerExit:
 
     watchdog = Watchdog(
         config.stall_timeout_seconds,
-        on_exit=lambda code, verdict: tell(paths, worker, code, verdict),
+        on_exit=lambda code, stall: tell(paths, worker, code, stall.message, own=stall.own),
         parent=int(parent) if parent else None,
+        workers=config.workers,
     )
     watchdog.start()
     applied.check_pipeline(config, effective.train_config)
@@ -68,10 +69,14 @@ def quiet_libraries() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def tell(paths: RunPaths, worker: int, code: int, message: str) -> None:
-    """Leave the reason where the supervisor reads it; a full disk must not hide the exit code."""
+def tell(paths: RunPaths, worker: int, code: int, message: str, own: bool = False) -> None:
+    """Leave the reason where the supervisor reads it; a full disk must not hide the exit code.
+
+    own: a stall whose fault is this worker's, where the exit code alone says "lost a peer".
+    """
+    said = {"exit": int(code), "message": message} | ({"own": True} if own else {})
     try:
-        write_json(paths.failure("worker", worker), {"exit": int(code), "message": message})
+        write_json(paths.failure("worker", worker), said)
     except StorageError as e:
         print(e, file=sys.stderr)  # noqa: T201
 

@@ -1,4 +1,10 @@
-"""A thread that ends this process when a step never ends or when its supervisor is gone."""
+"""A thread that ends this process when a step never ends or when its supervisor is gone.
+
+In a synchronous group all workers stall together, whoever is at fault: the others wait for it in
+the all-reduce. So the watchdog says what its own worker waits for: the input, when that has not
+given what the step takes; a checkpoint, while one is saved; else the others. Those at fault speak
+first, because the others give them a moment more.
+"""
 
 import faulthandler
 import os
@@ -6,13 +12,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from launcher.errors import WorkerExit
 
 FIRST_STEP_FACTOR = 4
 """The first step traces and compiles: it may take this many times as long as the others."""
 
+OTHERS_SECONDS = 5.0
+"""How much longer a worker waits that only waits for others."""
+
 _POLL_SECONDS = 1.0
+_PAUSED_SECONDS = 5.0
+"""A gap between two looks that says that this process did not run: stopped, or its machine was."""
+
+
+@dataclass(frozen=True)
+class Stall:
+    """What `on_exit` is told. own: the fault is this worker's, and not one it waits for."""
+
+    message: str
+    own: bool
 
 
 class Watchdog(threading.Thread):
@@ -22,34 +42,76 @@ class Watchdog(threading.Thread):
     def __init__(
         self,
         stall_seconds: float,
-        on_exit: Callable[[WorkerExit, str], None],
+        on_exit: Callable[[WorkerExit, Stall], None],
         parent: int | None = None,
+        workers: int = 1,
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._stall = stall_seconds
         self._on_exit = on_exit
         self._parent = parent
-        self._deadline = time.monotonic() + FIRST_STEP_FACTOR * stall_seconds
+        self._alone = workers == 1
+        self._waits_for_input: Callable[[int], bool] = lambda steps: False
+        self._saving = False
         self._done = 0
+        self._steps = 0
+        self._beaten = time.monotonic()
+        self._allowed = FIRST_STEP_FACTOR * stall_seconds
+
+    def watch_input(self, lacks: Callable[[int], bool]) -> None:
+        """`lacks(n)`: whether the input has not yet given all that the first n steps take."""
+        self._waits_for_input = lacks
+
+    def saving(self) -> None:
+        """From now until the next beat this worker writes a checkpoint."""
+        self._saving = True
 
     def beat(self, steps_done: int) -> None:
+        """`steps_done` in all attempts; the same number again after its checkpoint is saved."""
+        self._steps += int(steps_done > self._done)
         self._done = steps_done
-        self._deadline = time.monotonic() + self._stall
+        self._saving = False
+        self._allowed = self._stall
+        self._beaten = time.monotonic()
 
     def run(self) -> None:
+        last = time.monotonic()
         while True:
             time.sleep(_POLL_SECONDS)
             if self._parent is not None and os.getppid() != self._parent:
-                self._leave(f"the supervisor (process {self._parent}) is gone")
-            if time.monotonic() > self._deadline:
+                self._leave(Stall(f"the supervisor (process {self._parent}) is gone", own=False))
+            now = time.monotonic()
+            if now - last > _PAUSED_SECONDS:
+                self._beaten += now - last  # nothing ran meanwhile: no step is late for that
+            last = now
+            if stall := self._stalled(now - self._beaten):
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-                self._leave(
-                    f"no step ended within {self._stall:g} s after step {self._done} "
-                    "(restart.stall_timeout_seconds); the stacks are in this worker's log"
-                )
+                self._leave(stall)
 
-    def _leave(self, verdict: str) -> None:
-        print(f"watchdog: {verdict}", file=sys.stderr, flush=True)  # noqa: T201
+    def _stalled(self, seconds: float) -> Stall | None:
+        """The verdict after `seconds` without a beat; None while there is none."""
+        if seconds <= self._allowed:
+            return None
+        after = f"after step {self._done}" if self._steps else "before its first step"
+        limit = f"{self._allowed:g} s {after} (restart.stall_timeout_seconds)"
+        stacks = "the stacks of all threads are in this worker's log"
+        if self._saving:
+            return Stall(f"saving the checkpoint did not end within {limit}; {stacks}", own=True)
+        if self._waits_for_input(self._steps + 1):
+            return Stall(
+                f"waiting for input since {seconds:.0f} s: no images came within {limit}: a record "
+                f"file or its file system does not answer; {stacks}",
+                own=True,
+            )
+        text = f"no step ended within {limit}"
+        if self._alone:
+            return Stall(f"{text}; {stacks}", own=True)
+        if seconds <= self._allowed + OTHERS_SECONDS:
+            return None
+        return Stall(f"{text}, though its input is ready: it waits for the others; {stacks}", False)
+
+    def _leave(self, verdict: Stall) -> None:
+        print(f"watchdog: {verdict.message}", file=sys.stderr, flush=True)  # noqa: T201
         try:
             self._on_exit(WorkerExit.PEER_LOST, verdict)
         finally:

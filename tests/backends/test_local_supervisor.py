@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -169,6 +171,94 @@ def test_preemption_uses_up_no_restart(make_job: MakeJob, start: Start) -> None:
     assert (status.state, status.attempt, status.restarts) == (State.SUCCEEDED, 2, 0)
 
 
+def test_blocked_worker_is_named_and_not_the_one_that_waits_for_it(
+    make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        path = root / "progress" / f"worker-{index}.failure.json"
+        path.parent.mkdir(exist_ok=True)
+        said = {"exit": 75, "message": ["it waits for the others", "no images came"][index]}
+        path.write_text(json.dumps(said | ({"own": True} if index == 1 else {})))
+        time.sleep(0.3 * index)
+        sys.exit(75)
+    """
+    status = ended(start(make_job(worker, max_restarts=0)))
+    assert (status.state, status.reason) == (State.FAILED, Reason.PEER_LOST)
+    assert status.message.startswith("worker-1: no images came; all 0 restarts")
+
+
+def test_stopped_worker_is_named_and_continued_to_its_end(make_job: MakeJob, start: Start) -> None:
+    worker = """
+        if attempt == 1:
+            sys.exit(0)
+        if index == 1:
+            on_term(143)
+            forever()
+        while not (root / "go").exists():
+            time.sleep(0.02)
+        fail(75, "no step ended: it waits for the others")
+    """
+    root = start(make_job(worker, peer_seconds=60.0, group_stop_seconds=60.0))
+    appears(root / "ready-1-0")
+    os.kill(pid_of(root, "worker-1"), signal.SIGSTOP)
+    (root / "go").touch()
+    status = until(root, lambda s: s.attempt == 1)
+    assert status.restarts == 1  # it left with 143 when it was told to, which is not its cause
+    status = ended(root)
+    assert status.state is State.SUCCEEDED
+    assert "peer-lost: worker-1 was stopped by a signal (SIGSTOP)" in supervisor_log(root)
+    assert (root / "saved-by-1").exists()  # SIGTERM reached it
+
+
+def test_a_group_that_is_stopped_as_a_whole_is_noticed_by_the_supervisor(
+    make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        if attempt == 1:
+            sys.exit(0)
+        beat(7)
+        forever()
+    """
+    root = start(make_job(worker, workers=1, silence_seconds=0.5))
+    appears(root / "ready-0-0")
+    os.kill(pid_of(root, "worker-0"), signal.SIGSTOP)
+    assert ended(root).state is State.SUCCEEDED
+    assert "peer-lost: worker-0 was stopped by a signal (SIGSTOP)" in supervisor_log(root)
+
+
+def test_a_group_that_only_says_nothing_is_restarted_too(make_job: MakeJob, start: Start) -> None:
+    worker = """
+        on_term(143)
+        beat(7)
+        forever()
+    """
+    status = ended(start(make_job(worker, silence_seconds=0.3, max_restarts=0)))
+    assert (status.state, status.reason) == (State.FAILED, Reason.PEER_LOST)
+    assert status.message.startswith("worker-0 hung: it said nothing for longer than")
+
+
+def test_worker_that_leaves_by_no_means_is_named(make_job: MakeJob, start: Start) -> None:
+    worker = """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (root / f"ready-{index}").touch()
+        while index == 1 or not (root / "ready-1").exists():
+            time.sleep(0.02)
+        fail(75, "lost another worker")
+    """
+    job = make_job(worker, peer_seconds=0.2, group_stop_seconds=0.3, max_restarts=0)
+    assert ended(start(job)).message.startswith(
+        "worker-1 hung: it ended neither with the others nor within 0.3 s of SIGTERM; all 0"
+    )
+
+
+def test_stopped_worker_saves_when_the_run_is_cancelled(make_job: MakeJob, start: Start) -> None:
+    root = start(make_job("on_term(143); forever()", workers=1))
+    appears(root / "ready-0-0")
+    os.kill(pid_of(root, "worker-0"), signal.SIGSTOP)
+    assert local.cancel(root)
+    assert (root / "saved-by-0").exists()
+
+
 def test_step_is_that_of_the_slowest_worker(make_job: MakeJob, start: Start) -> None:
     root = start(make_job("beat(30 + index); forever()"))
     status = until(root, lambda s: s.step > 0 and len(heartbeats(root)) == 2)
@@ -185,6 +275,35 @@ def test_evaluator_is_restarted_alone(make_job: MakeJob, start: Start) -> None:
     """
     status = ended(start(make_job("time.sleep(1)", evaluator)))
     assert (status.state, status.attempt, status.restarts) == (State.SUCCEEDED, 0, 0)
+
+
+def test_evaluator_that_gets_on_is_not_given_up(make_job: MakeJob, start: Start) -> None:
+    evaluator = """
+        metrics = root / "metrics" / "eval.jsonl"
+        metrics.parent.mkdir(exist_ok=True)
+        before = metrics.read_text() if metrics.exists() else ""
+        metrics.write_text(before + "{}\\n")
+        sys.exit(1 if before.count("{}") < 5 else 0)
+    """
+    root = start(make_job("time.sleep(1)", evaluator, max_evaluator_restarts=1))
+    assert ended(root).state is State.SUCCEEDED
+    assert "evaluator (pid" in supervisor_log(root)
+    assert "started, start 6" in supervisor_log(root)
+
+
+def test_evaluator_that_is_told_to_stop_is_started_again_without_counting(
+    make_job: MakeJob, start: Start
+) -> None:
+    evaluator = """
+        count = root / "count"
+        starts = int(count.read_text()) if count.exists() else 0
+        count.write_text(str(starts + 1))
+        if starts == 4:
+            sys.exit(0)
+        sys.exit(143) if starts % 2 else os.kill(os.getpid(), signal.SIGTERM)
+    """
+    status = ended(start(make_job("pass", evaluator, max_evaluator_restarts=0)))
+    assert status.state is State.SUCCEEDED
 
 
 def test_evaluator_given_up_fails_the_run_after_the_training(
@@ -269,6 +388,38 @@ def test_folder_deleted_under_a_run_ends_it(
     while processes_of(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_folder_that_is_another_runs_by_now_ends_it(
+    make_job: MakeJob, start: Start, tmp_path: Path
+) -> None:
+    job = make_job("signal.signal(signal.SIGTERM, signal.SIG_IGN); forever()", stop_seconds=1.0)
+    root = start(job)
+    appears(root / "ready-1-0")
+    first = true_status(root).supervisor_pid
+    shutil.rmtree(root, ignore_errors=True)  # `launcher delete` refuses; this does not
+    other = start(make_job("beat(100)", WAIT_FOR_GO))
+    until(other, lambda s: s.state is State.EVALUATING)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{first}/cmdline").exists() and Path(f"/proc/{first}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    status = true_status(other)
+    assert (status.state, status.attempt, status.step) == (State.EVALUATING, 0, 100)
+    assert status.supervisor_pid != first
+    assert [p.name for p in (other / "logs").iterdir()] == ["attempt-0"]
+    (other / "go").touch()
+    assert ended(other).state is State.SUCCEEDED
+
+
+def test_second_supervisor_of_a_folder_is_refused(make_job: MakeJob, start: Start) -> None:
+    root = start(make_job(WAIT_FOR_GO))
+    argv = [sys.executable, "-m", "launcher.backends.local_supervisor", str(root)]
+    second = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert second.returncode == 1
+    assert second.stderr.endswith(f"error: {root}: another supervisor has this run\n")
+    (root / "go").touch()
+    assert ended(root).state is State.SUCCEEDED
 
 
 def test_worker_that_cannot_be_started_fails_the_run(make_job: MakeJob) -> None:

@@ -1,0 +1,43 @@
+"""A group that says nothing any more: what the workers' own watchdogs cannot notice.
+
+A stopped process has no running watchdog. Where another worker waits for it, that one's watchdog
+speaks; a single worker, or a group that was stopped as a whole, has only the supervisor.
+"""
+
+import time
+from pathlib import Path
+
+from launcher.backends.status import heartbeats
+from launcher.render.local import LocalJob
+
+FIRST_STEP_FACTOR = 4
+"""As the workers' own: the first step traces and compiles."""
+
+_PAUSED_SECONDS = 10.0
+"""A gap between two looks that says that the supervisor itself did not run."""
+
+
+class Silence:
+    """Of one attempt: since when none of its workers has told of another step."""
+
+    def __init__(self, root: Path, attempt: int, job: LocalJob) -> None:
+        self._root = root
+        self._attempt = attempt
+        self._limit = job.silence_seconds
+        self._seen: list[object] = []
+        self._since = self._looked = time.monotonic()
+
+    def too_long(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked > _PAUSED_SECONDS:
+            self._since += now - self._looked
+        self._looked = now
+        steps: list[object] = [
+            (beat.get("pid"), beat["step"])
+            for beat in heartbeats(self._root)
+            if beat.get("attempt") == self._attempt
+        ]
+        if steps != self._seen:
+            self._seen, self._since = steps, now
+        factor = 1 if steps else FIRST_STEP_FACTOR
+        return now - self._since > factor * self._limit

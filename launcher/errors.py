@@ -6,6 +6,7 @@
     ├── SpecError             problems in a job spec or pipeline.config  CLI 2, worker 64
     ├── ConfigError           a worker was given something that it cannot run  CLI 2, worker 64
     ├── DataError             records, images or labels cannot be trained on  CLI 2, worker 65
+    │   └── UnreadableCheckpointError   a damaged checkpoint; another one may be good
     ├── DivergedError         the loss is no longer finite  CLI 1, worker 66
     ├── StorageError          cannot write: permission, full disk  CLI 1, worker 74
     ├── PeerLostError         another worker is gone, or a step never ended  CLI 1, worker 75
@@ -104,6 +105,10 @@ class ConfigError(LauncherError):
 class DataError(LauncherError):
     cli_exit = CliExit.USAGE
     worker_exit = WorkerExit.BAD_DATA
+
+
+class UnreadableCheckpointError(DataError):
+    """A checkpoint whose files are damaged or incomplete."""
 
 
 class DivergedError(LauncherError):

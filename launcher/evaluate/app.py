@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract import RunPaths, State, WorkerConfig, read_json, write_json
-from launcher.errors import ConfigError, LauncherError, StorageError, WorkerExit
+from launcher.errors import (
+    ConfigError,
+    LauncherError,
+    StorageError,
+    UnreadableCheckpointError,
+    WorkerExit,
+)
 from launcher.evaluate import follow
+from launcher.evaluate.attempts import MOST_TRIES, RETRY_SECONDS, Attempts
 from launcher.evaluate.process import Environment, Stopped, leave_on_sigterm, say
 from launcher.odapi import compat, pipeline
 
@@ -84,6 +91,7 @@ def follow_run(
 ) -> None:
     """Until the last checkpoint is scored, or the run has ended without one."""
     ledger = follow.Ledger(paths.eval_metrics, paths.checkpoints)
+    attempts = Attempts(paths)
     gone: set[int] = set()
     waiting = False
     while True:
@@ -94,13 +102,16 @@ def follow_run(
         if config.total_steps in scored:
             say(f"the last step, {config.total_steps}, is scored: done")
             return
+        failed = ledger.failed(listed) - {config.total_steps}
         if ended:
-            step = follow.newest_open(listed, scored)
+            step = follow.newest_open([s for s in listed if s not in failed], scored)
         else:
-            step = follow.next_step(listed, scored, config.total_steps, config.evaluate_every)
+            settled = scored | failed
+            step = follow.next_step(listed, settled, config.total_steps, config.evaluate_every)
         if step is not None:
             waiting = False
-            if scorer.score(step) is None:
+            last = step == config.total_steps
+            if not try_to_score(scorer, attempts, step, environment, give_up=not last):
                 gone.add(step)
         elif ended:
             say(f"the run is {ended}, and its newest checkpoint is scored: done")
@@ -110,6 +121,36 @@ def follow_run(
                 say(f"waiting for the next checkpoint in {paths.checkpoints}")
             waiting = True
             time.sleep(POLL_SECONDS)
+
+
+def try_to_score(
+    scorer: "Scorer", attempts: Attempts, step: int, environment: Environment, give_up: bool
+) -> bool:
+    """Until it is scored or passed over. False when the checkpoint is gone.
+
+    Raises UnreadableCheckpointError when the tries are used up and it may not be given up. Errors
+    of the val records or the model are raised at once: they are those of every checkpoint.
+    """
+    while True:
+        if give_up and attempts.used_up(step):
+            attempts.pass_over(step)
+            return True
+        tries = attempts.begin(step)
+        try:
+            row = scorer.score(step)
+        except UnreadableCheckpointError as e:
+            attempts.failed(step, str(e))
+            if tries >= MOST_TRIES and not give_up:
+                attempts.end()
+                raise
+        except Stopped:
+            attempts.end()  # no fault of the checkpoint
+            raise
+        else:
+            attempts.end()
+            return row is not None
+        environment.check_parent()
+        time.sleep(RETRY_SECONDS)
 
 
 def _ended(paths: RunPaths) -> str | None:

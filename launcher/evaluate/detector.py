@@ -18,7 +18,7 @@ from object_detection.builders import model_builder
 from object_detection.core.standard_fields import DetectionResultFields, InputDataFields
 from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 
-from launcher.errors import ConfigError, DataError
+from launcher.errors import ConfigError, UnreadableCheckpointError
 
 LABEL_OFFSET = 1  # the model counts classes from 0, label maps and COCO from 1
 SIDE = 256  # of an image to make the variables with, where the resizer gives many shapes
@@ -70,7 +70,8 @@ class Detector:
         self._checkpoint = tf.train.Checkpoint(model=self._model)
 
     def restore(self, prefix: Path) -> None:
-        """Raises CheckpointGone, ConfigError for another model's, DataError for a damaged one."""
+        """Raises CheckpointGone, ConfigError for another model's,
+        UnreadableCheckpointError for a damaged one."""
         try:
             status = self._checkpoint.restore(os.fspath(prefix)).expect_partial()
             status.assert_existing_objects_matched()
@@ -83,7 +84,7 @@ class Detector:
         except (tf.errors.OpError, IndexError) as e:  # IndexError: a data file is cut short
             if not prefix.with_name(f"{prefix.name}.index").exists():
                 raise CheckpointGone(prefix.name) from None
-            raise DataError(
+            raise UnreadableCheckpointError(
                 f"the checkpoint cannot be read ({_first_line(e)})",
                 place=str(prefix),
                 remedy="Delete it, and score another one with --step",

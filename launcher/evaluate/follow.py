@@ -71,7 +71,7 @@ def newest_open(listed: Collection[int], scored: Collection[int]) -> int | None:
 
 
 class Ledger:
-    """The steps that `eval.jsonl` holds scores of.
+    """The steps that `eval.jsonl` holds scores of, and those that it says cannot be scored.
 
     A group that restarts from an older checkpoint trains some steps again and writes other weights
     under the same step. So a score counts only while it is of the checkpoint that is on disk, by
@@ -84,7 +84,15 @@ class Ledger:
         self._digests: dict[tuple[int, int], str] = {}  # by step and time of the index file
 
     def scored(self, listed: Collection[int]) -> set[int]:
-        lines = {row.get("step"): row.get("sha256") for row in read_jsonl(self._metrics)}
+        return self._steps(listed, failed=False)
+
+    def failed(self, listed: Collection[int]) -> set[int]:
+        """Those that were given up (attempts.py)."""
+        return self._steps(listed, failed=True)
+
+    def _steps(self, listed: Collection[int], failed: bool) -> set[int]:
+        rows = [row for row in read_jsonl(self._metrics) if ("error" in row) is failed]
+        lines = {row.get("step"): row.get("sha256") for row in rows}
         return {
             step
             for step, sha256 in lines.items()

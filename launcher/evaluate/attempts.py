@@ -1,0 +1,85 @@
+"""Checkpoints that cannot be scored: tried again, then passed over with a word. No TensorFlow.
+
+A try is written down before it is made, so that it counts even when it ends this process: an
+evaluator that dies of one checkpoint is started again and would die of it for ever. The last
+checkpoint is never passed over: without its score the run has not succeeded.
+"""
+
+import time
+from pathlib import Path
+
+from launcher.contract import RunPaths, append_jsonl, read_json, write_json
+from launcher.evaluate import follow
+from launcher.evaluate.process import say
+
+MOST_TRIES = 3
+RETRY_SECONDS = 2.0
+"""Before the next try: a file system of many machines may show a new file with a delay."""
+
+_DIED = "the evaluator died while it scored it"
+
+
+class Attempts:
+    """The tries of the checkpoint that is being scored, over all evaluators of a run."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        self._file = paths.root / "progress" / "evaluator-tries.json"
+
+    def used_up(self, step: int) -> bool:
+        return self._of(step) >= MOST_TRIES
+
+    def begin(self, step: int) -> int:
+        """The number of this try, from 1."""
+        tries = self._of(step) + 1
+        write_json(self._file, {"step": step, "file": _identity(self._paths, step), "tries": tries})
+        return tries
+
+    def failed(self, step: int, why: str) -> None:
+        """What the try that was begun last ended with."""
+        write_json(self._file, self._read() | {"error": why})
+        say(f"ckpt-{step} cannot be scored (try {self._of(step)} of {MOST_TRIES}): {why}")
+
+    def end(self) -> None:
+        """The checkpoint is scored, or is gone."""
+        self._file.unlink(missing_ok=True)
+
+    def pass_over(self, step: int) -> None:
+        """Report it as a row of eval.jsonl without scores, and go on with the next one."""
+        why = str(self._read().get("error") or _DIED)
+        row = {
+            "step": step,
+            "checkpoint": f"{self._paths.checkpoints.name}/ckpt-{step}",
+            "sha256": _sha256(self._paths.checkpoints, step),
+            "time": time.time(),
+            "error": why,
+        }
+        append_jsonl(self._paths.eval_metrics, row)
+        say(f"ckpt-{step} is passed over after {MOST_TRIES} tries: {why}")
+        self.end()
+
+    def _of(self, step: int) -> int:
+        data = self._read()
+        same = data.get("step") == step and data.get("file") == _identity(self._paths, step)
+        tries = data.get("tries")
+        return tries if same and isinstance(tries, int) else 0
+
+    def _read(self) -> dict[str, object]:
+        data = read_json(self._file)
+        return data if isinstance(data, dict) else {}
+
+
+def _identity(paths: RunPaths, step: int) -> list[int]:
+    """Of the files: a checkpoint that was trained again under the same step is another one."""
+    try:
+        index = (paths.checkpoints / f"ckpt-{step}.index").stat()
+    except FileNotFoundError:
+        return []
+    return [index.st_ino, index.st_mtime_ns]
+
+
+def _sha256(folder: Path, step: int) -> str:
+    try:
+        return follow.digest(folder, step)
+    except OSError:
+        return ""

@@ -1,0 +1,148 @@
+"""Checkpoints that cannot be scored: how often they are tried, and what comes after."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.contract import RunPaths, WorkerConfig, append_jsonl, read_jsonl, write_json
+from launcher.errors import DataError, UnreadableCheckpointError
+from launcher.evaluate import app, attempts, follow
+from launcher.evaluate.process import Environment, Stopped
+
+TOTAL = 20
+WHY = "ckpt: the checkpoint cannot be read (Checksum does not match)"
+
+
+class Died(BaseException):
+    """Stands for the end of the process, which nothing catches."""
+
+
+class Scorer:
+    """Writes the line of a score without a model. `faults` are raised, in order, by step."""
+
+    def __init__(self, paths: RunPaths, faults: dict[int, list[BaseException]]) -> None:
+        self.paths = paths
+        self.faults = faults
+        self.steps: list[int] = []
+
+    def score(self, step: int) -> dict[str, Any] | None:
+        self.steps.append(step)
+        if self.faults.get(step):
+            raise self.faults[step].pop(0)
+        sha256 = follow.digest(self.paths.checkpoints, step)
+        row = {"step": step, "sha256": sha256, "mAP": 0.1}
+        append_jsonl(self.paths.eval_metrics, row)
+        return row
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+    """A run of 20 steps with the checkpoints 5, 10, 15 and 20, each to be scored."""
+    monkeypatch.setattr(app, "RETRY_SECONDS", 0.0)
+    paths = RunPaths(tmp_path)
+    config = WorkerConfig(
+        name="run", workers=1, gpus_per_worker=0, replicas=1, global_batch=4, per_replica_batch=4,
+        accumulation_steps=1, learning_rate=0.1, warmup_learning_rate=0.01, warmup_steps=1,
+        total_steps=TOTAL, evaluate_every="checkpoint",
+    )  # fmt: skip
+    write_json(paths.plan, {"worker_config": config.to_json()})
+    write_json(paths.status, {"state": "RUNNING"})
+    save(paths, 5, 10, 15, TOTAL)
+    return paths
+
+
+def save(paths: RunPaths, *steps: int) -> None:
+    paths.checkpoints.mkdir(exist_ok=True)
+    for step in steps:
+        for name in ("index", "data-00000-of-00001"):
+            file = paths.checkpoints / f"ckpt-{step}.{name}.tmp"
+            file.write_bytes(os.urandom(8))
+            file.replace(file.with_suffix(""))
+    lines = [f'all_model_checkpoint_paths: "ckpt-{step}"\n' for step in steps]
+    (paths.checkpoints / "checkpoint").write_text("".join(lines))
+
+
+def evaluate(paths: RunPaths, **faults: list[BaseException]) -> list[int]:
+    """One evaluator; the steps that it tried."""
+    scorer: Any = Scorer(paths, {int(k.removeprefix("at_")): v for k, v in faults.items()})
+    with contextlib.suppress(Died, Stopped):
+        app.follow_run(paths, WorkerConfig.read(paths.plan), scorer, Environment({}))
+    return scorer.steps
+
+
+def scored(paths: RunPaths) -> list[int]:
+    return [row["step"] for row in read_jsonl(paths.eval_metrics) if "mAP" in row]
+
+
+def given_up(paths: RunPaths) -> list[tuple[int, str]]:
+    rows = read_jsonl(paths.eval_metrics)
+    return [(row["step"], row["error"]) for row in rows if "error" in row]
+
+
+def unreadable(count: int) -> list[BaseException]:
+    return [UnreadableCheckpointError(WHY) for _ in range(count)]
+
+
+def test_what_is_readable_at_the_second_try_is_scored(paths: RunPaths) -> None:
+    assert evaluate(paths, at_10=unreadable(1)) == [5, 10, 10, 15, TOTAL]
+    assert (scored(paths), given_up(paths)) == ([5, 10, 15, TOTAL], [])
+
+
+def test_an_unreadable_one_is_reported_and_the_others_are_scored(
+    paths: RunPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(paths, at_10=unreadable(9)) == [5, 10, 10, 10, 15, TOTAL]
+    assert (scored(paths), given_up(paths)) == ([5, 15, TOTAL], [(10, WHY)])
+    told = capsys.readouterr().err
+    assert f"ckpt-10 cannot be scored (try 1 of 3): {WHY}" in told
+    assert f"ckpt-10 is passed over after 3 tries: {WHY}" in told
+    assert evaluate(paths) == []  # another evaluator does not begin again with it
+
+
+def test_one_that_ends_the_process_is_passed_over_by_its_fourth_evaluator(
+    paths: RunPaths,
+) -> None:
+    for expected in ([5, 10], [10], [10]):
+        assert evaluate(paths, at_10=[Died()]) == expected
+    assert evaluate(paths) == [15, TOTAL]
+    assert given_up(paths) == [(10, "the evaluator died while it scored it")]
+
+
+def test_being_stopped_is_no_try(paths: RunPaths) -> None:
+    for _ in range(5):
+        evaluate(paths, at_10=[Stopped()])
+    assert evaluate(paths) == [10, 15, TOTAL]
+    assert given_up(paths) == []
+
+
+def test_the_last_one_is_never_passed_over(paths: RunPaths) -> None:
+    for _ in range(2):
+        with pytest.raises(UnreadableCheckpointError, match="Checksum"):
+            evaluate(paths, at_20=unreadable(9))
+    for _ in range(5):
+        assert evaluate(paths, at_20=[Died()]) == [TOTAL]
+    assert evaluate(paths) == [TOTAL]
+    assert (scored(paths), given_up(paths)) == ([5, 10, 15, TOTAL], [])
+
+
+def test_one_that_was_trained_again_is_tried_again(paths: RunPaths) -> None:
+    write_json(paths.status, {"state": "FAILED"})
+    save(paths, 5, 10)
+    assert evaluate(paths, at_10=unreadable(9)) == [10, 10, 10, 5]
+    write_json(paths.status, {"state": "RUNNING"})
+    save(paths, 5, 10, TOTAL)
+    assert evaluate(paths) == [5, 10, TOTAL]  # 5 was saved again, too
+
+
+def test_a_fault_of_the_val_records_is_told_at_once(paths: RunPaths) -> None:
+    with pytest.raises(DataError, match="changed"):
+        evaluate(paths, at_5=[DataError("the val records changed")])
+    assert given_up(paths) == []
+
+
+def test_the_tries_of_one_checkpoint_are_not_those_of_another(paths: RunPaths) -> None:
+    tries = attempts.Attempts(paths)
+    assert [tries.begin(5), tries.begin(5), tries.begin(10), tries.begin(5)] == [1, 2, 1, 1]

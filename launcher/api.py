@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import backends, planning, precheck
-from launcher.backends import registry
+from launcher.backends import registry, resuming
 from launcher.backends.base import Backend, JobHandle
 from launcher.backends.status import read_status
 from launcher.errors import SpecError
@@ -40,21 +40,29 @@ def plan(spec: JobSpec) -> Plan:
     return planning.make_plan(spec)
 
 
-def submit(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> JobHandle:
+def submit(
+    spec: JobSpec, *, resume: bool = False, replace: bool = False, allow_change: bool = False
+) -> JobHandle:
     """Start the run and return at once; the run outlives this process.
 
     resume: continue a run of this name that has ended, from its checkpoints. replace: delete it
     and start anew. A running name is refused in any case (UsageError). Raises SpecError when data
-    is missing, DataError when it is damaged, StorageError when run_dir cannot be written; then
-    nothing was started.
+    is missing, or when the run to resume has another spec (allow_change: unless what differs is
+    safe), DataError when it is damaged, StorageError when run_dir cannot be written; then nothing
+    was started.
     """
-    return start(prepare(spec, resume=resume, replace=replace), resume=resume, replace=replace)
+    made = prepare(spec, resume=resume, replace=replace, allow_change=allow_change)
+    return start(made, resume=resume, replace=replace)
 
 
-def prepare(spec: JobSpec, *, resume: bool = False, replace: bool = False) -> Plan:
+def prepare(
+    spec: JobSpec, *, resume: bool = False, replace: bool = False, allow_change: bool = False
+) -> Plan:
     """All that `submit` does before it starts anything: check, and draw data.synthetic."""
     made = plan(spec)
     _backend(spec).check(made, resume=resume, replace=replace)
+    if resume:
+        made = resuming.as_it_was(made, allow_change)
     _draw(spec)
     if problems := planning.missing_data(spec):
         raise SpecError(problems)

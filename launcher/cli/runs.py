@@ -43,6 +43,13 @@ def submit(
     replace: Annotated[
         bool, typer.Option("--replace", help="Delete an ended run of this name first.")
     ] = False,
+    allow_change: Annotated[
+        bool,
+        typer.Option(
+            "--allow-change",
+            help="With --resume: with another spec, where that does not change what is trained.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")
     ] = False,
@@ -64,11 +71,13 @@ def submit(
 
     if detach and wait:
         raise UsageError("--detach and --wait exclude each other", remedy="Give one of them")
+    if allow_change and not resume:
+        raise UsageError("--allow-change is for --resume", remedy="Give both, or none")
     job = load(spec, overrides, backend, run_dir)
     if dry_run:
         echo_request(api.dry_run(job), as_json)
         return
-    made = api.prepare(job, resume=resume, replace=replace)
+    made = api.prepare(job, resume=resume, replace=replace, allow_change=allow_change)
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if detach:

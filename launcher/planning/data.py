@@ -4,17 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import DataError, Problem
+from launcher.errors import DataError, Problem, SpecError
 from launcher.odapi import label_map as label_maps
 from launcher.odapi.protos import Message
 from launcher.planning.schedule import start_of
 from launcher.planning.source import Source, source_of
+from launcher.records import checkpoint as checkpoints
 from launcher.records.files import expand
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec.fields import absolute, absolute_pattern, is_url
 
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 """What the published files have in place of a path."""
+
+V2 = 2
+"""CheckpointVersion.V2 of train.proto."""
+_VERSION = "fine_tune_checkpoint_version"
 
 _COCO2017 = {"train_images": 118_287, "val_images": 5_000}
 """Images of COCO 2017 (cocodataset.org)."""
@@ -69,13 +74,21 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
 
 
 def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
-    """The spec's checkpoint, else the one that the user's own file names; never a placeholder."""
+    """The spec's checkpoint, else the one that the user's own file names; never a placeholder.
+
+    Raises SpecError for a file that says that its checkpoint is of version V1.
+    """
     if spec.train.fine_tune_checkpoint and spec.train.fine_tune_type:
         return FineTune(spec.train.fine_tune_checkpoint, spec.train.fine_tune_type)
     config = source.pipeline.train_config
     checkpoint = _real(config.fine_tune_checkpoint)
     if not checkpoint:
         return None
+    if config.HasField(_VERSION) and config.fine_tune_checkpoint_version != V2:
+        what = "fine_tune_checkpoint_version is not V2, and TensorFlow 2 reads no other"
+        place = f"{source.file}: train_config"
+        remedy = "Use a checkpoint that TensorFlow 2 saved, and write V2"
+        raise SpecError([Problem(place, what, remedy)])
     return FineTune(checkpoint, start_of(config))
 
 
@@ -92,10 +105,9 @@ def missing_data(spec: JobSpec) -> list[Problem]:
         problems += _missing_records(spec, "data.val", data.val)
         problems += _missing_label_map(spec, data.label_map)
     fine_tune = fine_tune_of(spec, source)
-    if fine_tune and not _has_checkpoint(fine_tune.checkpoint):
-        what = f"{fine_tune.checkpoint}: no such checkpoint ({fine_tune.checkpoint}.index)"
-        remedy = "Give the checkpoint's path without .index, as /data/model/ckpt-0"
-        problems.append(spec.problem("train.fine_tune_checkpoint", what, remedy))
+    if fine_tune and (flaw := _flaw(fine_tune.checkpoint)):
+        what = f"{fine_tune.checkpoint}: {flaw[0]}"
+        problems.append(spec.problem("train.fine_tune_checkpoint", what, flaw[1]))
     return problems
 
 
@@ -122,8 +134,8 @@ def _missing_label_map(spec: JobSpec, path: str) -> list[Problem]:
     return [spec.problem("data.label_map", f"{path}: {what}", "Name a label map (.pbtxt)")]
 
 
-def _has_checkpoint(path: str) -> bool:
-    return is_url(path) or Path(f"{path}.index").is_file()
+def _flaw(checkpoint: str) -> tuple[str, str] | None:
+    return None if is_url(checkpoint) else checkpoints.flaw(checkpoint)
 
 
 def _default_dataset(source: Source) -> str:

@@ -5,12 +5,11 @@ from fractions import Fraction
 
 from launcher.odapi.protos import Message, message
 from launcher.planning.arithmetic import Split, scale_of
-from launcher.planning.data import PLACEHOLDER, DataPlan, FineTune
+from launcher.planning.data import PLACEHOLDER, V2, DataPlan, FineTune
 from launcher.planning.schedule import optimizer_name, rescale
 from launcher.planning.source import Source
 
 METRICS = "coco_detection_metrics"
-_V2 = 2  # CheckpointVersion.V2 of train.proto; TensorFlow 2 reads no other
 
 
 def effective(
@@ -21,8 +20,10 @@ def effective(
     *,
     lr_scaling: str,
     sync_batch_norm: bool | None,
+    freeze: Sequence[str] | None = None,
 ) -> Message:
-    """A patched copy. `sync_batch_norm` None leaves the layers as the model has them.
+    """A patched copy. `sync_batch_norm` None leaves the layers as the model has them; `freeze`
+    None keeps the file's freeze_variables.
 
     Raises SpecError when the schedule cannot be scaled that far.
     """
@@ -30,6 +31,8 @@ def effective(
     pipeline.CopyFrom(source.pipeline)
     _set_schedule(pipeline.train_config, source, split, lr_scaling)
     _set_weights(pipeline.train_config, fine_tune)
+    if freeze is not None:
+        pipeline.train_config.freeze_variables[:] = freeze
     _set_data(pipeline, data)
     if data.num_classes is not None:
         model = getattr(pipeline.model, pipeline.model.WhichOneof("model"))
@@ -85,7 +88,7 @@ def _set_weights(config: Message, fine_tune: FineTune | None) -> None:
     if fine_tune is not None:
         config.fine_tune_checkpoint = fine_tune.checkpoint
         config.fine_tune_checkpoint_type = fine_tune.kind
-        config.fine_tune_checkpoint_version = _V2
+        config.fine_tune_checkpoint_version = V2
 
 
 def _set_data(pipeline: Message, data: DataPlan) -> None:

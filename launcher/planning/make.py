@@ -6,6 +6,7 @@ from launcher.planning.arithmetic import Split
 from launcher.planning.data import DataPlan, data_of, fine_tune_of
 from launcher.planning.division import divide
 from launcher.planning.effective import effective
+from launcher.planning.freeze import frozen_of
 from launcher.planning.norm import norm_of, wants_sync
 from launcher.planning.plan import Plan, Role
 from launcher.planning.schedule import Facts, facts_of
@@ -31,8 +32,10 @@ def make_plan(spec: JobSpec) -> Plan:
         fine_tune,
         lr_scaling=spec.batch.lr_scaling,
         sync_batch_norm=wants_sync(spec.train.sync_batch_norm, source, split),
+        freeze=spec.train.freeze,
     )
     # Read back from what the workers get, so that the plan cannot say anything else.
+    frozen = frozen_of(pipeline.train_config, _place_of_own(source))
     facts = facts_of(pipeline.train_config, source.reference_place)
     norm = norm_of(pipeline.model, source, split)
     return Plan(
@@ -72,9 +75,14 @@ def make_plan(spec: JobSpec) -> Plan:
         norm=norm,
         data=data,
         fine_tune=fine_tune,
+        frozen=frozen,
         recipe_facts=source.recipe_facts,
         file_facts=source.file_facts,
     )
+
+
+def _place_of_own(source: Source) -> str:
+    return f"{source.file}: train_config" if source.file else source.reference_place
 
 
 def _epochs(images_seen: int, train_images: int | None) -> float | None:

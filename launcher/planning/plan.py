@@ -63,6 +63,8 @@ class Plan(BaseModel):
     norm: Norm
     data: DataPlan
     fine_tune: FineTune | None
+    frozen: tuple[str, ...] = ()
+    """Patterns of variables that are not trained."""
     recipe_facts: Facts | None
     file_facts: Facts | None
 
@@ -76,7 +78,7 @@ class Plan(BaseModel):
             mode="json",
             exclude={"worker_config", "pipeline_text", "spec", "roles", "root", "warnings"},
         )
-        nested = {k: numbers.pop(k) for k in [k for k, v in numbers.items() if isinstance(v, dict)]}
+        nested = {k: numbers.pop(k) for k in list(numbers) if isinstance(numbers[k], dict | list)}
         return {
             **numbers,
             "root": str(self.root),

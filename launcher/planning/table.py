@@ -133,6 +133,7 @@ def _data_rows(plan: Plan) -> list[Row]:
             epochs,
         ),
         Row("starts from", _start_of(plan.recipe_facts), _start_of(plan.file_facts), *_start(plan)),
+        *_frozen(plan),
         Row("target mAP", "", "", *_target(plan)),
     ]
 
@@ -158,6 +159,13 @@ def _start(plan: Plan) -> tuple[str, str]:
     if plan.fine_tune is None:
         return "random weights", "no fine_tune_checkpoint"
     return f"{plan.fine_tune.kind} checkpoint", plan.fine_tune.checkpoint
+
+
+def _frozen(plan: Plan) -> list[Row]:
+    if not plan.frozen:
+        return []
+    count = f"{len(plan.frozen)} pattern{'s' if len(plan.frozen) > 1 else ''}"
+    return [Row("frozen", "", "", count, ", ".join(plan.frozen))]
 
 
 def _start_of(facts: Facts | None) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from launcher.errors import Problem
 from launcher.planning import missing_data
+from launcher.records import checkpoint
 from launcher.spec import JobSpec, load
 
 SPEC = """name: x
@@ -25,8 +26,9 @@ def folder(tmp_path: Path) -> Path:
     """With everything that SPEC names, in a folder whose name is full of wildcards."""
     root = tmp_path / "a [b] * 'c';"
     (root / "t").mkdir(parents=True)
-    for name in ("t/1.record", "v.record", "labels.pbtxt", "ckpt-0.index"):
+    for name in ("t/1.record", "v.record", "labels.pbtxt", "ckpt-0.data-00000-of-00001"):
         (root / name).write_text("x")
+    (root / "ckpt-0.index").write_bytes(b"_CHECKPOINTABLE_OBJECT_GRAPH" + checkpoint._MAGIC)
     (root / "s.yaml").write_text(SPEC)
     return root
 

@@ -59,13 +59,7 @@ def read_records(path: Path | str) -> Iterator[Record]:
         while (length := _read_length(file, path, number, offset)) is not None:
             data = _read(file, length, path)
             stored = _SUM.unpack(_read(file, _SUM.size, path))[0]
-            if stored != (computed := _masked_crc(data)):
-                raise DataError(
-                    f"damaged data: its {length} bytes have the masked CRC-32C {computed:#010x},"
-                    f" the file says {stored:#010x}",
-                    place=record_place(path, number, offset),
-                    remedy=COPY_AGAIN,
-                )
+            _verify(record_place(path, number, offset), data, stored)
             yield Record(number, offset, data)
             number, offset = number + 1, offset + length + FRAME_BYTES
 
@@ -78,17 +72,48 @@ def is_header(content: bytes, at: int) -> bool:
     return bool(_HEADER.unpack(header)[1] == _masked_crc(header[:8]))
 
 
-def count_records(path: Path | str) -> int:
-    """How many records a file has, from the lengths alone: the data is not read.
+def frame_offsets(path: Path | str, start: int = 0, number: int = 0) -> Iterator[int]:
+    """Where each record begins, and at last the file's end, from the lengths alone.
 
-    Raises DataError as `read_records` does, except for damaged data.
+    `start` is the byte of record `number`. Raises DataError as `read_records` does, except for
+    damaged data.
     """
     with _open(path, _PAGE_BYTES) as file:
-        number = offset = 0
-        while (length := _read_length(file, path, number, offset)) is not None:
+        offset = start
+        file.seek(offset)
+        while True:
+            yield offset
+            if (length := _read_length(file, path, number, offset)) is None:
+                return
             number, offset = number + 1, offset + length + FRAME_BYTES
             file.seek(offset)
-    return number
+
+
+def count_records(path: Path | str) -> int:
+    """How many records a file has. Raises as `frame_offsets` does."""
+    return sum(1 for _ in frame_offsets(path)) - 1
+
+
+def read_record(path: Path | str, number: int, offset: int, size: int) -> bytes:
+    """The data of the record whose frame of `size` bytes begins at `offset`, verified.
+
+    Raises DataError when it is damaged, or the file has changed; StorageError when the disk fails.
+    """
+    with _open(path, 0) as file:
+        try:
+            content = os.pread(file.fileno(), size, offset)
+        except OSError as e:
+            raise read_error(e, path) from e
+    place = record_place(path, number, offset)
+    if len(content) < FRAME_BYTES:
+        raise _cut_short(place, len(content))
+    if not is_header(content, 0):
+        raise _damaged_length(place, content)
+    if len(content) < (whole := _HEADER.unpack_from(content)[0] + FRAME_BYTES):
+        raise _cut_short(place, len(content), whole)
+    data = content[_HEADER.size : whole - _SUM.size]
+    _verify(place, data, _SUM.unpack_from(content, whole - _SUM.size)[0])
+    return data
 
 
 class RecordWriter:
@@ -214,19 +239,32 @@ def _read_length(file: BinaryIO, path: Path | str, number: int, offset: int) -> 
     if len(header) < _HEADER.size:
         raise _not_records(path, header) if number == 0 else _cut_short(place, len(header))
     length, stored = _HEADER.unpack(header)
-    if stored != (computed := _masked_crc(header[:8])):
-        if number == 0:
-            raise _not_records(path, header)
-        raise DataError(
-            f"damaged length {length}: its masked CRC-32C is {computed:#010x},"
-            f" the file says {stored:#010x}",
-            place=place,
-            remedy=COPY_AGAIN,
-        )
+    if stored != _masked_crc(header[:8]):
+        raise _not_records(path, header) if number == 0 else _damaged_length(place, header)
     left = os.fstat(file.fileno()).st_size - offset
     if length + FRAME_BYTES > left:
         raise _cut_short(place, left, length + FRAME_BYTES)
     return int(length)
+
+
+def _verify(place: str, data: bytes, stored: int) -> None:
+    if stored != (computed := _masked_crc(data)):
+        raise DataError(
+            f"damaged data: its {len(data)} bytes have the masked CRC-32C {computed:#010x},"
+            f" the file says {stored:#010x}",
+            place=place,
+            remedy=COPY_AGAIN,
+        )
+
+
+def _damaged_length(place: str, header: bytes) -> DataError:
+    length, stored = _HEADER.unpack_from(header)
+    return DataError(
+        f"damaged length {length}: its masked CRC-32C is {_masked_crc(header[:8]):#010x},"
+        f" the file says {stored:#010x}",
+        place=place,
+        remedy=COPY_AGAIN,
+    )
 
 
 def _cut_short(place: str, left: int, needed: int | None = None) -> DataError:

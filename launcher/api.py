@@ -19,7 +19,8 @@ from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
 
 __all__ = [
-    "delete", "dry_run", "evaluate", "find", "load", "plan", "prepare", "runs", "start", "submit",
+    "delete", "dry_run", "evaluate", "export", "find", "load", "plan", "prepare", "runs", "start",
+    "submit",
 ]  # fmt: skip
 
 
@@ -118,6 +119,25 @@ def evaluate(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHan
     handle = find(name, run_dir)
     handle.backend.evaluate(handle.root)
     return handle
+
+
+def export(
+    name: str,
+    run_dir: str | os.PathLike[str] | None = None,
+    *,
+    step: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Write a checkpoint, by default the newest, as a SavedModel with the model zoo's signature.
+
+    Returns the folder: `output`, by default `export/step-N` in the run's. `replace` overwrites an
+    earlier export. Raises RunFailedError; the reason is on standard error.
+    """
+    from launcher.backends import export as exporter
+
+    root = find(name, run_dir).root
+    return exporter.export(root, step, _folder(output), replace=replace)
 
 
 def _handle(root: Path) -> JobHandle:

@@ -22,6 +22,8 @@ ENV_TF_CONFIG = "TF_CONFIG"
 
 WORKER_MODULE = "launcher.runtime"  # python -m launcher.runtime RUN_ROOT
 EVALUATOR_MODULE = "launcher.evaluate"  # python -m launcher.evaluate RUN_ROOT
+EXPORTER_MODULE = "launcher.evaluate.export"  # python -m launcher.evaluate.export RUN_ROOT
+EXPORT_RECORD = "export.json"  # in an exported folder: run, step, what goes in and comes out
 
 COCO_NUMBERS = (
     "mAP", "AP50", "AP75", "APs", "APm", "APl",
@@ -115,6 +117,11 @@ class RunPaths:
     def failure(self, role: str, index: int = 0) -> Path:
         """Where a process says why it left: `{"exit", "message"}`, written before it exits."""
         return self.root / "progress" / f"{role}-{index}.failure.json"
+
+    @property
+    def fine_tune(self) -> Path:
+        """What was restored from fine_tune_checkpoint, and what was not; none without one."""
+        return self.root / "progress" / "fine_tune.json"
 
     def logs(self, attempt: int) -> Path:
         return self.root / "logs" / f"attempt-{attempt}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli import data, runs, specs
+from launcher.cli import data, export, runs, specs
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -18,6 +18,7 @@ _HELP = """Train TensorFlow Object Detection API models at their published recip
   launcher plan d3.yaml                     batch, learning rate, steps, and why
   launcher submit d3.yaml                   train and score it
   launcher status|logs|results efficientdet-d3   how far it is, whether it reached its target
+  launcher export efficientdet-d3           the trained model as a SavedModel
 
 \b
 Exit codes: 0 success, 1 the run failed, 2 usage or invalid spec, 4 target mAP missed,
@@ -60,6 +61,7 @@ def launcher(
 
 specs.add_to(app)
 runs.add_to(app)
+export.add_to(app)
 app.add_typer(data.app, name="data")
 
 

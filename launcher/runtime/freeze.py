@@ -1,0 +1,138 @@
+"""Which variables are trained: `train_config.freeze_variables` and `update_trainable_variables`.
+
+The OD API reads both in TensorFlow 1 only, and trains everything in TensorFlow 2 without a word.
+Here they mean what they meant there (tf_slim's filter_variables): a variable is trained when its
+name matches one of update_trainable_variables, all do when there are none, and none of
+freeze_variables. An expression matches anywhere in the name (re.search).
+
+What is frozen takes part in nothing: no gradient, no all-reduce, no slots, no weight decay. Batch
+normalization whose gamma and beta are frozen runs on its statistics and leaves them as they are,
+as Keras has it for a layer that is not trainable: moments of the new data beneath weights that
+cannot follow them would be neither the old model nor a new one.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import tensorflow as tf
+
+from launcher.errors import ConfigError
+from launcher.odapi.object_graph import millions, name_of, parameters
+from launcher.odapi.protos import Message
+
+_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is trained and what is not."""
+
+    trained: list[tf.Variable]
+    frozen: list[tf.Variable]
+    still_norms: int
+    """Normalization layers whose statistics stand still."""
+
+    def __str__(self) -> str:
+        everything = self.trained + self.frozen
+        here, all_there_are = parameters(self.frozen), parameters(everything)
+        return (
+            f"freeze: {len(self.frozen)} of {len(everything)} variables, "
+            f"{millions(here)} of {millions(all_there_are)} parameters; "
+            f"the statistics of {self.still_norms} normalization layers stand still"
+        )
+
+
+def apply(model: Any, train_config: Message) -> Chosen:
+    """Choose the variables and stop the frozen layers' statistics.
+
+    Call it when all variables are made, and before anything asks for `model.trainable_variables`:
+    those of the stopped layers are not among them afterwards. Raises ConfigError for a pattern
+    that matches nothing, or when nothing is left to train.
+    """
+    updated = list(train_config.update_trainable_variables)
+    frozen = list(train_config.freeze_variables)
+    variables = list(model.trainable_variables)
+    if not updated and not frozen:
+        return Chosen(variables, [], 0)
+    names = [name_of(v) for v in variables]
+    for field, patterns in (("update_trainable_variables", updated), ("freeze_variables", frozen)):
+        _check(patterns, names, f"train_config.{field}")
+
+    def is_trained(name: str) -> bool:
+        return (not updated or _any(updated, name)) and not _any(frozen, name)
+
+    trained = [v for v, name in zip(variables, names, strict=True) if is_trained(name)]
+    if not trained:
+        raise ConfigError(
+            f"nothing is left to train: all {len(variables)} variables are frozen",
+            place="train.freeze",
+            remedy=f"Freeze less; names are as {_examples(names)}",
+        )
+    kept = {id(v) for v in trained}
+    still = _stop_statistics(model, lambda v: id(v) in kept, is_trained)
+    return Chosen(trained, [v for v in variables if id(v) not in kept], still)
+
+
+def _stop_statistics(
+    model: Any, trains: Callable[[tf.Variable], bool], is_trained: Callable[[str], bool]
+) -> int:
+    """How many layers were stopped: those with statistics and none of gamma and beta trained.
+
+    One that has neither is stopped when the patterns freeze its mean.
+    """
+    stopped = 0
+    for layer in norm_layers(model):
+        own = [v for v in (layer.gamma, layer.beta) if v is not None]
+        if any(map(trains, own)) or (not own and is_trained(name_of(layer.moving_mean))):
+            continue
+        layer.trainable = False  # batch normalization in training mode then uses its statistics
+        stopped += 1
+    return stopped
+
+
+def norm_layers(model: Any) -> Iterator[Any]:
+    """Each layer with running statistics once, whatever its class."""
+    for part in tf.train.TrackableView(model).descendants():
+        if isinstance(part, tf.keras.layers.Layer) and hasattr(part, "moving_mean"):
+            yield part
+
+
+def _check(patterns: Sequence[str], names: Sequence[str], place: str) -> None:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as e:
+            raise ConfigError(
+                f'"{pattern}" is no regular expression ({e})', place=place, remedy="Correct it"
+            ) from None
+        if not any(re.search(pattern, name) for name in names):
+            raise ConfigError(
+                f'"{pattern}" matches none of the {len(names)} variables that can be trained',
+                place=place,
+                remedy=_near(pattern, names),
+            )
+
+
+def _any(patterns: Sequence[str], name: str) -> bool:
+    return any(re.search(pattern, name) for pattern in patterns)
+
+
+def _near(pattern: str, names: Sequence[str]) -> str:
+    """Parts of names that look like the pattern, else the first parts of all names."""
+    parts = {part for name in names for part in name.split("/")}
+    lower = {part.lower(): part for part in parts}
+    wanted = re.sub(r"[^a-z0-9_]+", "", pattern.lower())
+    near = get_close_matches(wanted, lower, n=_NAMED, cutoff=0.5)
+    near += [p for p in sorted(lower) if wanted and wanted in p and p not in near]
+    if near:
+        return f"Did you mean {' or '.join(lower[n] for n in near[:_NAMED])}?"
+    return f"Names are as {_examples(names)}"
+
+
+def _examples(names: Sequence[str]) -> str:
+    """One name for each of the model's parts."""
+    first = {name.split("/")[0]: name for name in reversed(names)}
+    return ", ".join(list(first.values())[-1 : -_NAMED - 1 : -1])

@@ -1,0 +1,190 @@
+"""The normalization layers of a built detection model, made another kind in place.
+
+A layer keeps its variables (gamma, beta, moving_mean, moving_variance) and their places in a
+checkpoint, so that published weights are restored as before; only what it computes changes.
+"""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from launcher.odapi import recompute
+from launcher.odapi.norm_moments import Average, Moments, Rule, moments_of, normalize
+
+GROUP_CHANNELS = 16
+"""Channels of a group in group normalization, where they divide the layer's (arXiv 1803.08494,
+table 3: among the best, whatever the layer's width)."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What the norm layers of one replica are to do.
+
+    `groups`: sets of moments in one micro-batch. `updates`: in one optimizer step, that is groups
+    x accumulation steps.
+    """
+
+    kind: str = "batch"  # batch | renorm | group | frozen
+    groups: int = 1
+    updates: int = 1
+    synchronised: bool = False
+
+
+class Averages(tf.Module):  # type: ignore[misc]
+    """The moving averages that training needs beside the model's variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_layers: list[tf.Variable] = []
+
+
+def layers_of(model: Any) -> list[Any]:
+    """All batch-normalization layers, each once, in the order of their names."""
+    parts = {id(p): p for p in model.submodules}.values()
+    layers = [p for p in parts if isinstance(p, tf.keras.layers.BatchNormalization)]
+    return sorted(layers, key=lambda layer: str(layer.moving_mean.name))
+
+
+def apply(model: Any, norm: Norm, step: tf.Variable, total_steps: int) -> Averages:
+    """Change all norm layers of `model`, whose variables are made. Call in `strategy.scope()`, and
+    save what it returns with the model."""
+    averages = Averages()
+    for layer in layers_of(model):
+        # One optimizer step is one update in the recipe: n updates a step have to forget as much.
+        layer.momentum = layer.momentum ** (1 / norm.updates)
+        if norm.kind == "group":
+            _become(layer, GroupNorm)
+        elif norm.kind == "frozen":
+            _become(layer, FrozenNorm)
+        elif norm.kind == "renorm" or norm.groups > 1 or norm.synchronised:
+            pooling = _Pooling(layer, norm, step, total_steps)
+            object.__setattr__(layer, "pooling", pooling)  # unseen by Keras and by checkpoints
+            averages.of_layers.extend(pooling.states)
+            _become(layer, PooledNorm)
+    return averages
+
+
+def _become(layer: Any, kind: type) -> None:
+    before = type(layer)
+    layer.__class__ = type(f"{kind.__name__}Of{before.__name__}", (kind, before), {})
+
+
+class FrozenNorm:
+    """Normalizes with the statistics that it has, also in training."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return super().call(inputs, training=False)  # type: ignore[misc]
+
+
+class GroupNorm:
+    """Group normalization of each image by itself, in training and in inference."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        layer: Any = self
+        channels = inputs.shape[-1]
+        x = tf.cast(inputs, tf.float32)
+        shape = tf.shape(x)
+        parts = tf.reshape(
+            x, [shape[0], -1, channels // group_size(channels), group_size(channels)]
+        )
+        mean, variance = tf.nn.moments(parts, axes=[1, 3], keepdims=True)
+        parts = (parts - mean) * tf.math.rsqrt(variance + layer.epsilon)
+        gamma, beta = _scale_and_shift(layer)
+        return tf.cast(tf.reshape(parts, shape) * gamma + beta, inputs.dtype)
+
+
+def group_size(channels: int) -> int:
+    """The largest number of channels up to GROUP_CHANNELS that divides them."""
+    return next(n for n in range(GROUP_CHANNELS, 0, -1) if channels % n == 0)
+
+
+class PooledNorm:
+    """Batch normalization by `norm_moments`; in inference the layer's own."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        layer: Any = self
+        if getattr(layer, "_training", None) is False or not layer._get_training_value(training):
+            return super().call(inputs, training=False)  # type: ignore[misc]
+        return layer.pooling(layer, inputs)
+
+
+class _Pooling:
+    """One layer's moving averages and rule."""
+
+    def __init__(self, layer: Any, norm: Norm, step: tf.Variable, total_steps: int) -> None:
+        self._norm = norm
+        self._step = step
+        self._total = total_steps
+        self.states: list[tf.Variable] = []
+        self._forward = self._backward = None
+        if norm.kind == "renorm":
+            channels = layer.moving_mean.shape[0]
+            self._forward, self._backward = self._average(channels), self._average(channels)
+        # The recomputation of gradient checkpointing normalizes with the first pass's moments.
+        self._first_pass = threading.local()
+
+    def __call__(self, layer: Any, x: Any) -> Any:
+        rule = self._rule(layer)
+        if recompute.in_recomputation():
+            moments = self._first_pass.moments
+        else:
+            moments = self._first_pass.moments = moments_of(x, rule)
+            self._update_inference(layer, moments)
+        return normalize(x, *_scale_and_shift(layer), moments, rule)
+
+    def _rule(self, layer: Any) -> Rule:
+        return Rule(
+            epsilon=layer.epsilon,
+            groups=self._norm.groups,
+            forward=self._forward,
+            backward=self._backward,
+            all_reduce=_mean_of_replicas if self._norm.synchronised else None,
+        )
+
+    def _average(self, channels: int) -> Average:
+        """Over one optimizer step: with one update in a step it is that update alone."""
+        state = tf.Variable(
+            tf.zeros([2 * channels + 1]),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        self.states.append(state)
+        return Average(state, 1 - 1 / self._norm.updates)
+
+    def _update_inference(self, layer: Any, moments: Moments) -> None:
+        """moving_mean and moving_variance, as each group in turn moves them."""
+        m, groups = layer.momentum, self._norm.groups
+        taps = tf.constant([[(1 - m) * m ** (groups - 1 - i)] for i in range(groups)])
+        mean, variance = layer.moving_mean.read_value(), layer.moving_variance.read_value()
+        first = m**groups * mean + tf.reduce_sum(taps * moments.mean, axis=0)
+        if self._forward is None:
+            # Without the bias of few values, as Keras' fused layers have it.
+            unbiased = moments.count / tf.maximum(moments.count - 1, 1.0) if layer.fused else 1.0
+            second = m**groups * variance + tf.reduce_sum(
+                taps * moments.variance * unbiased, axis=0
+            )
+        else:
+            # Pooled as the averages are: the variance of all images in the window.
+            squares = moments.variance + tf.square(moments.mean)
+            second = m**groups * (variance + tf.square(mean)) + tf.reduce_sum(
+                taps * squares, axis=0
+            )
+            second = tf.maximum(second - tf.square(first), 0.0)
+        layer.moving_mean.assign(first)
+        layer.moving_variance.assign(second)
+
+
+def _scale_and_shift(layer: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    channels = layer.moving_mean.shape
+    gamma = layer.gamma if layer.scale else tf.ones(channels)
+    beta = layer.beta if layer.center else tf.zeros(channels)
+    return tf.cast(gamma, tf.float32), tf.cast(beta, tf.float32)
+
+
+def _mean_of_replicas(values: tf.Tensor) -> tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+    return total / tf.cast(context.num_replicas_in_sync, tf.float32)

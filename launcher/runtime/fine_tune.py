@@ -109,7 +109,8 @@ def _check_words(train_config: Message) -> None:
             place="train_config.fine_tune_checkpoint_type",
             remedy=f"Use {', '.join(KINDS[:0:-1])} or {KINDS[0]}",
         )
-    if train_config.fine_tune_checkpoint_version != _V2:
+    version = "fine_tune_checkpoint_version"  # unset is V1, which says nothing about the file
+    if train_config.HasField(version) and train_config.fine_tune_checkpoint_version != _V2:
         raise ConfigError(
             "is not V2, and TensorFlow 2 reads no other",
             place="train_config.fine_tune_checkpoint_version",

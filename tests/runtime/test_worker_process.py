@@ -120,7 +120,7 @@ def test_a_missing_fine_tune_checkpoint_is_bad_configuration(shapes: Path, tmp_p
     assert code == 64
     failure = json.loads(paths.failure("worker").read_text())
     assert failure["exit"] == 64
-    assert failure["message"].startswith("/nowhere/ckpt-0: no such checkpoint.")
+    assert failure["message"].startswith("/nowhere/ckpt-0: no such checkpoint (")
     assert "Traceback" not in log
 
 

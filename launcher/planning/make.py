@@ -2,6 +2,7 @@
 
 from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, WorkerConfig
 from launcher.odapi import pipeline as pipelines
+from launcher.odapi.normalizers import Normalizer, normalizer_of, several_divisors
 from launcher.planning.arithmetic import Split
 from launcher.planning.data import DataPlan, data_of, fine_tune_of
 from launcher.planning.division import divide
@@ -38,6 +39,7 @@ def make_plan(spec: JobSpec) -> Plan:
     frozen = frozen_of(pipeline.train_config, _place_of_own(source))
     facts = facts_of(pipeline.train_config, source.reference_place)
     norm = norm_of(pipeline.model, source, split)
+    normalizer = normalizer_of(pipeline.model, spec.train.loss_normalizer)
     return Plan(
         name=spec.name,
         root=spec.root,
@@ -64,8 +66,10 @@ def make_plan(spec: JobSpec) -> Plan:
             fine_tune,
             norm,
             sync_batch_norm=spec.train.sync_batch_norm,
+            several_divisors=several_divisors(pipeline.model),
+            loss_normalizer=spec.train.loss_normalizer,
         ),
-        worker_config=_worker_config(spec, split, facts, data),
+        worker_config=_worker_config(spec, split, facts, data, normalizer),
         pipeline_text=pipelines.to_text(pipeline),
         spec=spec,
         roles=_roles(spec),
@@ -73,6 +77,7 @@ def make_plan(spec: JobSpec) -> Plan:
         reference_is_recipe=source.follows_recipe,
         schedule=facts.schedule,
         norm=norm,
+        normalizer=normalizer,
         data=data,
         fine_tune=fine_tune,
         frozen=frozen,
@@ -97,7 +102,10 @@ def _target(spec: JobSpec, source: Source, data: DataPlan) -> float | None:
     return published if data.dataset == "coco2017" else None
 
 
-def _worker_config(spec: JobSpec, split: Split, facts: Facts, data: DataPlan) -> WorkerConfig:
+def _worker_config(
+    spec: JobSpec, split: Split, facts: Facts, data: DataPlan, normalizer: Normalizer
+) -> WorkerConfig:
+    by_micro_batch = normalizer is Normalizer.MICRO_BATCH
     return WorkerConfig(
         name=spec.name,
         workers=spec.cluster.workers,
@@ -112,7 +120,7 @@ def _worker_config(spec: JobSpec, split: Split, facts: Facts, data: DataPlan) ->
         total_steps=facts.total_steps,
         seed=spec.train.seed,
         precision=spec.train.precision,
-        loss_normalizer=spec.train.loss_normalizer,
+        loss_normalizer="micro_batch" if by_micro_batch else spec.train.loss_normalizer,
         statistics_images=spec.train.statistics_images,
         ema_decay=spec.train.ema_decay,
         recompute=spec.train.recompute,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from launcher.contract import RunPaths, WorkerConfig, write_json, write_text
 from launcher.errors import StorageError
+from launcher.odapi.normalizers import Normalizer
 from launcher.planning.data import DataPlan, FineTune
 from launcher.planning.norm import Norm
 from launcher.planning.schedule import Facts
@@ -61,6 +62,8 @@ class Plan(BaseModel):
     reference_is_recipe: bool
     schedule: str
     norm: Norm
+    normalizer: Normalizer
+    """What the summed loss of a step is divided by."""
     data: DataPlan
     fine_tune: FineTune | None
     frozen: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from launcher.odapi.normalizers import Normalizer
 from launcher.planning.arithmetic import scale_of
 from launcher.planning.norm import Reach
 from launcher.planning.plan import Plan
@@ -58,7 +59,26 @@ def _batch_rows(plan: Plan) -> list[Row]:
             f"{norm.images:,}" if norm.trained else "frozen",
             _norm(plan),
         ),
+        Row("loss divided by", "", "", *_DIVISORS[plan.normalizer]),
+        *_average(plan),
     ]
+
+
+_DIVISORS = {
+    Normalizer.MATCHES: ("matched anchors", "of the global batch, however it is split"),
+    Normalizer.BOXES: ("objects", "of the global batch, however it is split"),
+    Normalizer.NOTHING: ("nothing", "normalize_loss_by_num_matches is not set in the model"),
+    Normalizer.IMAGES: ("images", "of the global batch; each image has its own divisor"),
+    Normalizer.MICRO_BATCH: ("own counts", "of each micro-batch, as the OD API does"),
+}
+
+
+def _average(plan: Plan) -> list[Row]:
+    decay = plan.worker_config.ema_decay
+    if decay is None:
+        return []
+    why = "exponential moving average, which is scored and exported (train.ema_decay)"
+    return [Row("weight average", "none" if plan.recipe else "", "", f"{decay:g}", why)]
 
 
 def _schedule_rows(plan: Plan) -> list[Row]:

@@ -17,9 +17,12 @@ def warnings_of(
     norm: Norm,
     *,
     sync_batch_norm: bool | str,
+    several_divisors: str,
+    loss_normalizer: str,
 ) -> tuple[str, ...]:
     return (
         *_norm(source, split, norm, sync_batch_norm),
+        *(_divisors(split, several_divisors) if loss_normalizer == "global" else ()),
         *_adam(source, split),
         *_weights(source, data, fine_tune),
         *_overridden(source),
@@ -48,6 +51,17 @@ def _norm(source: Source, split: Split, norm: Norm, asked: bool | str) -> Iterat
     else:
         text += ". More images per replica are the remedy"
     yield text
+
+
+def _divisors(split: Split, several: str) -> Iterator[str]:
+    micro_batches = split.replicas * split.accumulation_steps
+    if several and micro_batches > 1:
+        yield (
+            f"the loss is divided within each of the {micro_batches:,} micro-batches of "
+            f"{split.per_replica_batch:,} images, as the OD API does, and not over the global "
+            f"batch: in this model {several} have a divisor of their own. Images with few objects "
+            "weigh too much; more images per replica lessen it"
+        )
 
 
 def _adam(source: Source, split: Split) -> Iterator[str]:

@@ -12,7 +12,7 @@ from launcher import recipes
 from launcher.contract import RunPaths, WorkerConfig
 from launcher.errors import DataError, LauncherError, SpecError
 from launcher.odapi import label_map, pipeline
-from launcher.planning import Plan, make_plan
+from launcher.planning import Plan, make_plan, table
 from launcher.spec import JobSpec, from_mapping, load
 
 D3 = {"name": "d3", "recipe": "efficientdet_d3"}
@@ -459,3 +459,38 @@ def test_relative_paths_of_a_pipeline_config_are_the_current_directorys(
     data = make_plan(load(path)).data
     assert data.train == (str(tmp_path / "data/train-*"),)
     assert data.label_map == str(tmp_path / "data/labels.pbtxt")
+
+
+def test_what_the_loss_is_divided_by(tmp_path: Path) -> None:
+    plan = plan_of(cluster={"workers": 4}, batch={"per_replica_batch": 8})
+    assert (plan.normalizer, plan.worker_config.loss_normalizer) == ("matches", "global")
+    plan = plan_of("train.loss_normalizer=micro_batch", batch={"per_replica_batch": 8})
+    assert (plan.normalizer, plan.worker_config.loss_normalizer) == ("micro_batch", "micro_batch")
+    assert not [w for w in plan.warnings if "divided" in w]
+    boxes = plan_of(recipe="centernet_hourglass104_512", batch={"per_replica_batch": 8})
+    assert boxes.normalizer == "boxes"
+    faster = plan_of(recipe="faster_rcnn_resnet50_v1_640", batch={"per_replica_batch": 8})
+    assert (faster.normalizer, faster.worker_config.loss_normalizer) == ("images", "global")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "terms"),
+    [
+        ("centernet_hourglass104_512_kpts", "keypoints"),
+        ("mask_rcnn_inception_resnet_v2_1024", "masks"),
+    ],
+)
+def test_a_loss_with_several_divisors_says_so(recipe: str, terms: str) -> None:
+    plan = plan_of(recipe=recipe, batch={"per_replica_batch": 1})
+    assert (plan.normalizer, plan.worker_config.loss_normalizer) == ("micro_batch", "micro_batch")
+    (warning,) = [w for w in plan.warnings if "is divided within each" in w]
+    assert "micro-batches of 1 images, as the OD API does" in warning
+    assert f"in this model {terms} have a divisor of their own" in warning
+
+
+def test_an_average_of_the_weights_is_printed() -> None:
+    rows = {row.quantity: row.run for row in table(plan_of("train.ema_decay=0.9998"))}
+    assert rows["weight average"] == "0.9998"
+    assert rows["loss divided by"] == "matched anchors"
+    assert plan_of("train.ema_decay=0.9998").worker_config.ema_decay == 0.9998
+    assert "weight average" not in {row.quantity for row in table(plan_of())}

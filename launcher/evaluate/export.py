@@ -56,11 +56,11 @@ def export(paths: RunPaths, step: int | None, output: Path | None, *, replace: b
     compat.check_versions()  # before anything of the train extra is imported
     model = pipeline.read(paths.pipeline)
     environment = Environment(os.environ)
-    with _Hidden(folder) as hidden:
+    with Hidden(folder) as hidden:
         told = _write(paths, config, model, environment, step, hidden)
         write_json(hidden / EXPORT_RECORD, told)
         size = sum(p.stat().st_size for p in hidden.rglob("*") if p.is_file())
-        _put(hidden, folder)
+        put(hidden, folder)
     say(f"{folder}: step {step}, {size / 1e6:,.1f} MB, {time.monotonic() - started:.0f} s")
     return folder
 
@@ -130,7 +130,7 @@ def _write(
     return {"run": config.name, "step": step, "sha256": sha256, **signature}
 
 
-class _Hidden:
+class Hidden:
     """A folder beside `folder`, which is gone afterwards unless it was renamed."""
 
     def __init__(self, folder: Path) -> None:
@@ -150,7 +150,7 @@ class _Hidden:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-def _put(hidden: Path, folder: Path) -> None:
+def put(hidden: Path, folder: Path) -> None:
     """In place of what is there, which `check_output` has allowed."""
     old = hidden.with_name(f"{hidden.name}.old")
     try:

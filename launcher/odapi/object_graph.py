@@ -110,6 +110,19 @@ class Weights:
                     waiting.append(child.node_id)
 
 
+def part_of(model: Any, kind: str) -> dict[str, Any]:
+    """What `kind` restores of a detection model: roots by their names in a checkpoint.
+
+    `classification` is its backbone, `detection` its feature extractor, `full` everything. Empty
+    when the OD API has none for this model (the hourglass has no classification backbone).
+    """
+    try:
+        roots: dict[str, Any] = model.restore_from_objects(fine_tune_checkpoint_type=kind)
+    except (AttributeError, NotImplementedError, ValueError):
+        return {}
+    return {name: root for name, root in roots.items() if root is not None}
+
+
 def variables_of(root: Any) -> list[tf.Variable]:
     """Each variable below an object once, as a checkpoint of it would hold them."""
     parts = tf.train.TrackableView(root).descendants()

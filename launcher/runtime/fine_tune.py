@@ -20,6 +20,7 @@ from launcher.odapi.object_graph import (
     millions,
     name_of,
     parameters,
+    part_of,
     variables_of,
 )
 from launcher.odapi.protos import Message
@@ -91,7 +92,7 @@ def restore(model: Any, train_config: Message) -> Restored:
     _check_words(train_config)
     weights = _open(path)
     try:
-        match = weights.match(model.restore_from_objects(fine_tune_checkpoint_type=kind))
+        match = weights.match(part_of(model, kind))
         if reason := _too_little(model, kind, match):
             raise ConfigError(reason, place=path, remedy=_other_kind(model, weights, kind))
         weights.assign(match)
@@ -181,15 +182,14 @@ def _other_kind(model: Any, weights: Weights, kind: str) -> str:
     for other in KINDS:
         if other == kind:
             continue
-        match = weights.match(model.restore_from_objects(fine_tune_checkpoint_type=other))
+        match = weights.match(part_of(model, other))
         if not _too_little(model, other, match):
             return f"It fits as fine_tune_type: {other} ({len(match.restored)} variables)"
     return "Use a checkpoint of the same architecture"
 
 
 def _meant(model: Any, kind: str) -> list[tf.Variable]:
-    objects = model.restore_from_objects(fine_tune_checkpoint_type=kind)
-    return variables_of(tf.train.Checkpoint(**objects))
+    return variables_of(tf.train.Checkpoint(**part_of(model, kind)))
 
 
 def _unreadable(path: str, error: BaseException) -> ConfigError:

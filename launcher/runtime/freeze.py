@@ -3,7 +3,9 @@
 The OD API reads both in TensorFlow 1 only, and trains everything in TensorFlow 2 without a word.
 Here they mean what they meant there (tf_slim's filter_variables): a variable is trained when its
 name matches one of update_trainable_variables, all do when there are none, and none of
-freeze_variables. An expression matches anywhere in the name (re.search).
+freeze_variables. An expression matches anywhere in the name (re.search). TensorFlow 2 has no
+`FeatureExtractor/` before the names of a backbone, so each is known by its part, too:
+`backbone/block_1_expand/kernel`, `neck/...` (the rest of the feature extractor), `heads/...`.
 
 What is frozen takes part in nothing: no gradient, no all-reduce, no slots, no weight decay. Batch
 normalization whose gamma and beta are frozen runs on its statistics and leaves them as they are,
@@ -12,7 +14,7 @@ cannot follow them would be neither the old model nor a new one.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.errors import ConfigError
-from launcher.odapi.object_graph import millions, name_of, parameters
+from launcher.odapi.object_graph import millions, name_of, parameters, part_of, variables_of
 from launcher.odapi.protos import Message
 
 _NAMED = 4
@@ -57,7 +59,8 @@ def apply(model: Any, train_config: Message) -> Chosen:
     variables = list(model.trainable_variables)
     if not updated and not frozen:
         return Chosen(variables, [], 0)
-    names = [name_of(v) for v in variables]
+    full_name = namer(model)
+    names = [full_name(v) for v in variables]
     for field, patterns in (("update_trainable_variables", updated), ("freeze_variables", frozen)):
         _check(patterns, names, f"train_config.{field}")
 
@@ -72,12 +75,26 @@ def apply(model: Any, train_config: Message) -> Chosen:
             remedy=f"Freeze less; names are as {_examples(names)}",
         )
     kept = {id(v) for v in trained}
-    still = _stop_statistics(model, lambda v: id(v) in kept, is_trained)
+    still = _stop_statistics(model, kept, lambda v: is_trained(full_name(v)))
     return Chosen(trained, [v for v in variables if id(v) not in kept], still)
 
 
+def namer(model: Any) -> Callable[[tf.Variable], str]:
+    """A variable's name after its part: backbone, neck or heads."""
+    backbone, extractor = (
+        {id(v) for v in variables_of(tf.train.Checkpoint(**part_of(model, kind)))}
+        for kind in ("classification", "detection")
+    )
+
+    def full_name(variable: tf.Variable) -> str:
+        part = "neck" if id(variable) in extractor else "heads"
+        return f"{'backbone' if id(variable) in backbone else part}/{name_of(variable)}"
+
+    return full_name
+
+
 def _stop_statistics(
-    model: Any, trains: Callable[[tf.Variable], bool], is_trained: Callable[[str], bool]
+    model: Any, kept: Collection[int], is_trained: Callable[[tf.Variable], bool]
 ) -> int:
     """How many layers were stopped: those with statistics and none of gamma and beta trained.
 
@@ -86,7 +103,7 @@ def _stop_statistics(
     stopped = 0
     for layer in norm_layers(model):
         own = [v for v in (layer.gamma, layer.beta) if v is not None]
-        if any(map(trains, own)) or (not own and is_trained(name_of(layer.moving_mean))):
+        if any(id(v) in kept for v in own) or (not own and is_trained(layer.moving_mean)):
             continue
         layer.trainable = False  # batch normalization in training mode then uses its statistics
         stopped += 1
@@ -108,7 +125,7 @@ def _check(patterns: Sequence[str], names: Sequence[str], place: str) -> None:
             raise ConfigError(
                 f'"{pattern}" is no regular expression ({e})', place=place, remedy="Correct it"
             ) from None
-        if not any(re.search(pattern, name) for name in names):
+        if not any(_any([pattern], name) for name in names):
             raise ConfigError(
                 f'"{pattern}" matches none of the {len(names)} variables that can be trained',
                 place=place,
@@ -117,7 +134,9 @@ def _check(patterns: Sequence[str], names: Sequence[str], place: str) -> None:
 
 
 def _any(patterns: Sequence[str], name: str) -> bool:
-    return any(re.search(pattern, name) for pattern in patterns)
+    """With the part and without it: `^Conv1` is a name's beginning, as `^backbone/` is."""
+    alone = name.partition("/")[2]
+    return any(re.search(pattern, name) or re.search(pattern, alone) for pattern in patterns)
 
 
 def _near(pattern: str, names: Sequence[str]) -> str:
@@ -133,6 +152,6 @@ def _near(pattern: str, names: Sequence[str]) -> str:
 
 
 def _examples(names: Sequence[str]) -> str:
-    """One name for each of the model's parts."""
-    first = {name.split("/")[0]: name for name in reversed(names)}
-    return ", ".join(list(first.values())[-1 : -_NAMED - 1 : -1])
+    """One name of each of the model's parts."""
+    first = {name.partition("/")[0]: name for name in reversed(names)}
+    return ", ".join(first[part] for part in sorted(first))

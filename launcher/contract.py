@@ -96,6 +96,11 @@ class RunPaths:
         return self.root / "checkpoints"
 
     @property
+    def damaged(self) -> Path:
+        """Checkpoints that could not be read and were set aside for older ones."""
+        return self.checkpoints / "damaged"
+
+    @property
     def train_metrics(self) -> Path:
         return self.root / "metrics" / "train.jsonl"
 

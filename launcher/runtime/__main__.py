@@ -41,6 +41,7 @@ def main(root: Path) -> WorkerExit:
     applied.check_pipeline(config, effective.train_config)
     threads = devices.cpu_threads()
     devices.limit_threads(threads)
+    training: loop.Training | None = None
     try:
         strategy = devices.make_strategy(config)
         training = loop.Training(
@@ -54,7 +55,8 @@ def main(root: Path) -> WorkerExit:
         )
         return training.run()
     except tf.errors.OpError as e:
-        if explained := failures.explain(e, effective, config.workers):
+        source, done = (training.source, training.done) if training else (None, 0)
+        if explained := failures.explain(e, workers=config.workers, source=source, done=done):
             raise explained from e
         raise
     except OSError as e:
@@ -74,6 +76,8 @@ def tell(paths: RunPaths, worker: int, code: int, message: str, own: bool = Fals
 
     own: a stall whose fault is this worker's, where the exit code alone says "lost a peer".
     """
+    if not paths.root.is_dir():
+        return  # the run was deleted: its name may be another run's
     said = {"exit": int(code), "message": message} | ({"own": True} if own else {})
     try:
         write_json(paths.failure("worker", worker), said)

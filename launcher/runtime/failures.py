@@ -1,14 +1,9 @@
 """TensorFlow's exceptions as the errors that a user understands."""
 
-from pathlib import Path
-
 import tensorflow as tf
 
 from launcher.errors import ConfigError, DataError, LauncherError, PeerLostError, StorageError
-from launcher.odapi import label_map
-from launcher.odapi.protos import Message
-from launcher.records import expand, locate_damage
-from launcher.runtime.inputs import num_classes
+from launcher.runtime.source import Source
 
 _PEER = (
     tf.errors.UnavailableError,
@@ -17,16 +12,22 @@ _PEER = (
     tf.errors.DeadlineExceededError,
 )
 _INPUT = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
+_QUOTED = 60
+"""Characters of our own message in TensorFlow's, enough to tell that it is the same."""
 
 
-def explain(error: tf.errors.OpError, pipeline: Message, workers: int) -> LauncherError | None:
+def explain(
+    error: tf.errors.OpError, *, workers: int, source: Source | None = None, done: int = 0
+) -> LauncherError | None:
     """The error for the user, or None when this is a bug of ours and keeps its traceback.
 
-    For a fault in the input it reads the records once more, without TensorFlow, to name the file
-    and the record.
+    For a fault in the input it looks at the records read for the steps after `done` once more,
+    without TensorFlow, to name the file and the record.
     """
     text = first_line(error)
-    if "No space left on device" in str(error):
+    if source and source.failure and str(source.failure)[:_QUOTED] in str(error):
+        return source.failure
+    if is_full_disk(error):
         return StorageError(
             text, place="this worker's disk", remedy="Free some space; the last checkpoint is good"
         )
@@ -36,13 +37,18 @@ def explain(error: tf.errors.OpError, pipeline: Message, workers: int) -> Launch
             place="batch.per_replica_batch",
             remedy="Halve it: accumulation keeps the global batch",
         )
-    if workers > 1 and (isinstance(error, _PEER) or "Collective" in str(error)):
+    if workers > 1 and is_from_peer(error):
         return PeerLostError(f"lost another worker: {text}")
     if isinstance(error, _INPUT):
-        return _find_damage(pipeline) or (
+        return (source.find_damage(done) if source else None) or (
             DataError(text, place="training records") if _is_from_input(error) else None
         )
     return None
+
+
+def is_from_peer(error: BaseException) -> bool:
+    """What a worker sees when another one is gone."""
+    return isinstance(error, _PEER) or "Collective" in str(error)
 
 
 def first_line(error: BaseException) -> str:
@@ -50,14 +56,8 @@ def first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
-def _find_damage(pipeline: Message) -> DataError | None:
-    reader = pipeline.train_input_reader
-    try:
-        files = expand(reader.tf_record_input_reader.input_path)
-        texts = label_map.read_texts(Path(reader.label_map_path))
-        return locate_damage(files, num_classes(pipeline.model), texts=texts)
-    except DataError as e:
-        return e
+def is_full_disk(error: BaseException) -> bool:
+    return "No space left on device" in str(error)
 
 
 def _is_from_input(error: tf.errors.OpError) -> bool:

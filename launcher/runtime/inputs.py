@@ -1,63 +1,110 @@
-"""Training records, sharded disjointly and seeded, through the OD API's decoder and augmentation.
+"""Training records in one seeded order of the whole group, through the OD API's decoder and
+augmentation.
 
 The OD API shuffles the files without a seed and then shards them, so independent workers overlap
-(with two workers 72 of 100 files are seen in a pass), and it fails when there are fewer files
-than workers. Here every worker permutes all files with the same seed and takes its own part; with
-fewer files than workers it takes its own part of the records.
+(with two workers 72 of 100 files are seen in a pass), it fails when there are fewer files than
+workers, and it begins at the first file whenever it is started. Here step s takes images
+s x global_batch to (s + 1) x global_batch of one endless order, and each worker its share of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from object_detection import inputs
 from object_detection.builders import decoder_builder
 from object_detection.core.standard_fields import InputDataFields as Fields
 
+from launcher.odapi import label_map
 from launcher.odapi.protos import Message
-from launcher.records import expand
+from launcher.records import expand, require_records
+from launcher.records.index import Order, index_records
+from launcher.runtime import augmentation
+from launcher.runtime.source import Share, Source
 
 BOX_TOLERANCE = 1e-3
 """How far a box may reach out of its image, as a fraction of its side: float rounding, no more."""
+
+_CHUNK = 16  # records of one call into Python
+_CALLS = 8
+"""Calls at a time, so 128 records are on their way: a network disk's 5 ms each are hidden up to
+1,600 images a second."""
+
+_Image = tuple[tf.Tensor, dict[str, tf.Tensor]]  # its count, and what the decoder made of it
+
+
+def make_source(
+    pipeline: Message,
+    share: Share,
+    *,
+    seed: int,
+    max_bad_records: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> Source:
+    """The records of a pipeline. Raises DataError when there are none or a file is damaged."""
+    reader = pipeline.train_input_reader
+    files = expand(reader.tf_record_input_reader.input_path)
+    require_records(files)
+    index = index_records(files, damaged=max_bad_records > 0)
+    if say:
+        say(f"{len(index):,} training records in {len(files):,} files")
+    return Source(
+        index,
+        Order(len(index), seed if reader.shuffle else None),
+        share,
+        num_classes=num_classes(pipeline.model),
+        texts=label_map.read_texts(Path(reader.label_map_path)) if reader.label_map_path else None,
+        max_bad_records=max_bad_records,
+        say=say,
+    )
 
 
 def train_dataset(
     pipeline: Message,
     model: Any,
     *,
-    workers: int,
-    worker: int,
     batch: int,
-    seed: int,
-    first_epoch: int = 0,
+    workers: int = 1,
+    worker: int = 0,
+    seed: int = 0,
+    step_images: int | None = None,
+    first_step: int = 0,
     threads: int | None = None,
+    source: Source | None = None,
 ) -> tf.data.Dataset:
     """An endless stream of (features, labels), `batch` images in each element.
 
-    `first_epoch` numbers the permutations: a resumed run begins a new one, not the first again.
+    It begins with this worker's images of the step after `first_step`. `step_images` are the
+    global batch; None: one element of every worker.
     """
-    reader = pipeline.train_input_reader
+    share = Share(workers, worker, step_images or workers * batch)
+    source = source or make_source(pipeline, share, seed=seed)
 
     def build(
         config: Message, transform_input_data_fn: Callable[[Any], Any], **_: Any
     ) -> tf.data.Dataset:
-        records = sharded_records(
-            expand(config.tf_record_input_reader.input_path),
-            workers=workers,
-            worker=worker,
-            seed=seed,
-            first_epoch=first_epoch,
-            readers=config.num_readers,
-        )
-        if config.shuffle:
-            records = records.shuffle(config.shuffle_buffer_size, seed=seed + first_epoch)
         decode = decoder_builder.build(config).decode
+        check = _checked(num_classes(pipeline.model))
+        first = first_step * source.share.images
+
+        # AutoGraph has nothing to convert in the OD API's code, and takes seconds to see that.
+        @tf.autograph.experimental.do_not_convert
+        def decoded(count: tf.Tensor, record: tf.Tensor) -> _Image:
+            return count, check(decode(record))
+
+        @tf.autograph.experimental.do_not_convert
+        def transformed(count: tf.Tensor, image: dict[str, tf.Tensor]) -> Any:
+            with augmentation.drawn_from(seed, source.share.position(count)):
+                return transform_input_data_fn(image)
+
+        images = serialized(source, first).map(decoded, tf.data.AUTOTUNE)
+        if source.tolerant:
+            images = _mended(images, source, first)
         return (
-            records.map(decode, tf.data.AUTOTUNE)
-            .map(_checked(num_classes(pipeline.model)), tf.data.AUTOTUNE)
-            .map(transform_input_data_fn, tf.data.AUTOTUNE)
+            images.map(transformed, tf.data.AUTOTUNE)
             .batch(batch, drop_remainder=True)
             # Only an endless stream keeps its static batch size under a multi-worker strategy.
             .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
@@ -66,41 +113,55 @@ def train_dataset(
         )
 
     with _dataset_builder(build):
-        return inputs.train_input(pipeline.train_config, reader, pipeline.model, model=model)
-
-
-def sharded_records(
-    files: Sequence[Path],
-    *,
-    workers: int,
-    worker: int,
-    seed: int,
-    first_epoch: int = 0,
-    epochs: int | None = None,
-    readers: int = 64,
-) -> tf.data.Dataset:
-    """Serialized records of one worker, epoch after epoch (None: endless).
-
-    In each epoch the workers together read every record exactly once.
-    """
-    names = tf.constant([str(f) for f in files])
-    by_file = len(files) >= workers
-
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        # The same permutation on every worker: it depends on seed and epoch alone.
-        order = tf.random.experimental.stateless_shuffle(names, seed=[seed, epoch])
-        mine = order[worker::workers] if by_file else order
-        records = tf.data.Dataset.from_tensor_slices(mine).interleave(
-            lambda name: tf.data.TFRecordDataset(name, buffer_size=8 << 20),
-            cycle_length=max(1, min(readers, len(files) // workers if by_file else len(files))),
-            block_length=32,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+        return inputs.train_input(
+            pipeline.train_config, pipeline.train_input_reader, pipeline.model, model=model
         )
-        return records if by_file else records.shard(workers, worker)
 
-    last = tf.int64.max if epochs is None else first_epoch + epochs
-    return tf.data.Dataset.range(first_epoch, last).flat_map(one_epoch)
+
+def serialized(source: Source, first: int = 0) -> tf.data.Dataset:
+    """(count, record) of this worker's images from number `first` on, without end."""
+
+    def read(counts: tf.Tensor) -> tf.data.Dataset:
+        data = tf.numpy_function(source.read, [counts], tf.string)
+        return counts, tf.ensure_shape(data, counts.shape)
+
+    return (
+        tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+        .batch(_CHUNK, drop_remainder=True)
+        .map(read, _CALLS)
+        .unbatch()
+    )
+
+
+def _mended(images: tf.data.Dataset, source: Source, first: int) -> tf.data.Dataset:
+    """Without the images that could not be decoded; the next good one stands in for them.
+
+    So the count of images goes on without a gap, and a position in the order stays what it is.
+    """
+
+    def gap(expected: tf.Tensor, image: _Image) -> tuple[tf.Tensor, Any]:
+        count, content = image
+
+        def skip() -> tf.Tensor:
+            skipped = tf.numpy_function(_skip, [expected, count], tf.int64)
+            return tf.ensure_shape(skipped, [])
+
+        def _skip(start: np.int64, end: np.int64) -> np.int64:
+            source.skip(int(start), int(end))
+            return start
+
+        begin = tf.cond(count > expected, skip, lambda: expected)
+        return count + 1, (begin, count, content)
+
+    def repeated(begin: tf.Tensor, count: tf.Tensor, content: Any) -> tf.data.Dataset:
+        return tf.data.Dataset.range(begin, count + 1).map(lambda number: (number, content))
+
+    without = tf.autograph.experimental.do_not_convert
+    return (
+        images.ignore_errors()
+        .scan(tf.constant(first, tf.int64), without(gap))
+        .flat_map(without(repeated))
+    )
 
 
 def num_classes(model: Message) -> int:
@@ -109,17 +170,19 @@ def num_classes(model: Message) -> int:
 
 def _checked(classes: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Stops at a box outside its image or a label outside the map, which the OD API drops or
-    trains on without a word. `failures.py` finds the file and record afterwards."""
+    trains on without a word. `Source.find_damage` finds the file and record afterwards."""
 
     def check(record: dict[str, Any]) -> dict[str, Any]:
         boxes, labels = record[Fields.groundtruth_boxes], record[Fields.groundtruth_classes]
         inside = tf.reduce_all((boxes >= -BOX_TOLERANCE) & (boxes <= 1 + BOX_TOLERANCE))
         upright = tf.reduce_all(boxes[:, :2] <= boxes[:, 2:])
         known = tf.reduce_all((labels >= 1) & (labels <= classes))
+        each = tf.equal(tf.shape(boxes)[0], tf.shape(labels)[0])
         with tf.control_dependencies(
             [
                 tf.debugging.Assert(inside & upright, ["box outside its image", boxes]),
                 tf.debugging.Assert(known, ["label outside the map", labels]),
+                tf.debugging.Assert(each, ["not one label for each box", labels]),
             ]
         ):
             return {key: tf.identity(value) for key, value in record.items()}

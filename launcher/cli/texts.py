@@ -1,9 +1,9 @@
 """A run's status in words: the progress line, and what `status` and `list` print."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from launcher.contract import State
+from launcher.contract import RunPaths, State, read_json
 from launcher.report.table import duration, nearest_path, score
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def status_lines(now: "RunStatus") -> list[str]:
         rows.append(("attempt", f"{now.attempt} ({now.restarts} restarts used)"))
     if now.state is State.RUNNING and told.loss is not None:
         rows.append(("training", _training(now)))
+    if weights := starting_weights(now):
+        rows.append(("weights", _weights_text(weights)))
     if told.last_map is not None:
         rows.append(("mAP", f"{score(told.last_map)} at step {told.last_map_step:,}"))
     if now.submitted:
@@ -56,6 +58,19 @@ def status_lines(now: "RunStatus") -> list[str]:
         rows.append(("time", duration(end - now.submitted)))
     rows.append(("folder", nearest_path(now.root)))
     return [now.name, *(f"  {label:<9} {value}" for label, value in rows)]
+
+
+def starting_weights(now: "RunStatus") -> dict[str, Any] | None:
+    """What was restored from fine_tune_checkpoint; None before that, and without one."""
+    found = read_json(RunPaths(now.root).fine_tune)
+    return found if isinstance(found, dict) else None
+
+
+def _weights_text(found: dict[str, Any]) -> str:
+    return (
+        f"{found.get('restored')} of {found.get('variables')} variables from "
+        f"{found.get('checkpoint')} ({found.get('type')})"
+    )
 
 
 def list_cells(now: "RunStatus") -> list[str]:

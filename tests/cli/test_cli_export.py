@@ -1,8 +1,11 @@
-"""`launcher export` as a user meets it; what it writes: tests/evaluate/test_export.py."""
+"""Weights in and out on the command line; what an export holds: tests/evaluate/test_export.py."""
 
+import json
 from pathlib import Path
 
-from launcher.contract import RunPaths, write_json
+from launcher.backends.base import RunStatus
+from launcher.backends.status import write_status
+from launcher.contract import Reason, RunPaths, State, write_json
 
 from .conftest import Launcher
 
@@ -19,3 +22,16 @@ def test_a_run_without_a_checkpoint_is_one_message(launcher: Launcher, work: Pat
     )
     assert [p.name for p in root.iterdir()] == ["plan.json"]
     assert launcher("export", "d4").stderr.startswith("error: d4: no such run in ./runs")
+
+
+def test_status_says_where_the_weights_came_from(inside: Launcher, work: Path) -> None:
+    root = work / "runs" / "d3"
+    write_status(RunStatus("d3", root, State.FAILED, Reason.DIVERGED))
+    assert "weights" not in inside("status", "d3").stdout
+    assert json.loads(inside("status", "d3", "--json").stdout)["fine_tune"] is None
+    record = {"restored": 683, "variables": 683, "checkpoint": "/zoo/ckpt-0", "type": "full"}
+    write_json(RunPaths(root).fine_tune, record)
+    assert (
+        "  weights   683 of 683 variables from /zoo/ckpt-0 (full)" in inside("status", "d3").stdout
+    )
+    assert json.loads(inside("status", "d3", "--json").stdout)["fine_tune"] == record

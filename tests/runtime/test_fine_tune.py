@@ -86,12 +86,12 @@ def test_as_the_od_api_restores_it(
         assert "start anew, not part of 'detection'" in restored.lines()[1]
 
 
-def test_a_classifier_of_keras_with_its_top(model: Any, tmp_path: Path) -> None:
+def test_a_classifier_with_its_top(model: Any, tmp_path: Path) -> None:
     """As the OD API's convert_keras_models.py saves the published classification checkpoints."""
-    import tensorflow as tf
+    from object_detection.models.keras_models import mobilenet_v2
 
-    classifier = tf.keras.applications.MobileNetV2(
-        alpha=0.35, weights=None, input_shape=(128, 128, 3)
+    classifier = mobilenet_v2.mobilenet_v2(
+        True, alpha=0.35, min_depth=16, weights=None, include_top=True, classes=1000
     )
     prefix = save(tmp_path, feature_extractor=classifier)
     randomize(model, seed=3)

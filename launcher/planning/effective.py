@@ -40,9 +40,23 @@ def effective(
             model.num_classes = data.num_classes
     if sync_batch_norm is not None:
         set_sync_batch_norm(pipeline.model, sync_batch_norm)
+    # Averages are kept by our own worker, under names that the OD API's tools do not know.
+    pipeline.train_config.optimizer.use_moving_average = False
+    pipeline.eval_config.use_moving_averages = False
     del pipeline.eval_config.metrics_set[:]
     pipeline.eval_config.metrics_set.append(METRICS)
     return pipeline
+
+
+def average_decay(asked: float | None, pipeline: Message) -> float | None:
+    """Of the average of the weights that is scored. Without train.ema_decay it is the file's own,
+    when its optimizer keeps one (a file that says nothing does) and its evaluation uses it."""
+    optimizer = pipeline.train_config.optimizer
+    if asked is not None:
+        return asked
+    if optimizer.use_moving_average and pipeline.eval_config.use_moving_averages:
+        return float(f"{optimizer.moving_average_decay:.6g}")
+    return None
 
 
 def set_sync_batch_norm(model: Message, wanted: bool) -> None:

@@ -6,7 +6,7 @@ from launcher.odapi.normalizers import Normalizer, normalizer_of, several_diviso
 from launcher.planning.arithmetic import Split
 from launcher.planning.data import DataPlan, data_of, fine_tune_of
 from launcher.planning.division import divide
-from launcher.planning.effective import effective
+from launcher.planning.effective import average_decay, effective
 from launcher.planning.freeze import frozen_of
 from launcher.planning.norm import norm_of, wants_sync
 from launcher.planning.plan import Plan, Role
@@ -40,6 +40,7 @@ def make_plan(spec: JobSpec) -> Plan:
     facts = facts_of(pipeline.train_config, source.reference_place)
     norm = norm_of(pipeline.model, source, split)
     normalizer = normalizer_of(pipeline.model, spec.train.loss_normalizer)
+    decay = average_decay(spec.train.ema_decay, source.pipeline)
     return Plan(
         name=spec.name,
         root=spec.root,
@@ -69,7 +70,7 @@ def make_plan(spec: JobSpec) -> Plan:
             several_divisors=several_divisors(pipeline.model),
             loss_normalizer=spec.train.loss_normalizer,
         ),
-        worker_config=_worker_config(spec, split, facts, data, normalizer),
+        worker_config=_worker_config(spec, split, facts, data, normalizer, decay),
         pipeline_text=pipelines.to_text(pipeline),
         spec=spec,
         roles=_roles(spec),
@@ -103,7 +104,12 @@ def _target(spec: JobSpec, source: Source, data: DataPlan) -> float | None:
 
 
 def _worker_config(
-    spec: JobSpec, split: Split, facts: Facts, data: DataPlan, normalizer: Normalizer
+    spec: JobSpec,
+    split: Split,
+    facts: Facts,
+    data: DataPlan,
+    normalizer: Normalizer,
+    ema_decay: float | None,
 ) -> WorkerConfig:
     by_micro_batch = normalizer is Normalizer.MICRO_BATCH
     return WorkerConfig(
@@ -122,7 +128,7 @@ def _worker_config(
         precision=spec.train.precision,
         loss_normalizer="micro_batch" if by_micro_batch else spec.train.loss_normalizer,
         statistics_images=spec.train.statistics_images,
-        ema_decay=spec.train.ema_decay,
+        ema_decay=ema_decay,
         recompute=spec.train.recompute,
         checkpoint_steps=spec.train.checkpoint_every.steps,
         checkpoint_minutes=spec.train.checkpoint_every.minutes,

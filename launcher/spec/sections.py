@@ -147,7 +147,8 @@ class Train(Section):
     """How many of the newest checkpoints are kept. Default 7, as the OD API keeps."""
     ema_decay: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     """Decay of a moving average of the weights, between 0 and 1, as 0.9998: the average is what is
-    scored and exported. Default: none, as in the published configs."""
+    scored and exported. Default: none, as in the published configs; for a pipeline.config whose
+    evaluation uses averages (eval_config.use_moving_averages), its own."""
     freeze: Expressions | None = None
     """Regular expressions: variables whose names they match are not trained. Default: the
     pipeline.config's freeze_variables, which the OD API ignores in TensorFlow 2."""

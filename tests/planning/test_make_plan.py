@@ -494,3 +494,19 @@ def test_an_average_of_the_weights_is_printed() -> None:
     assert rows["loss divided by"] == "matched anchors"
     assert plan_of("train.ema_decay=0.9998").worker_config.ema_decay == 0.9998
     assert "weight average" not in {row.quantity for row in table(plan_of())}
+
+
+def test_a_file_s_own_average_is_kept_when_its_evaluation_uses_it(tmp_path: Path) -> None:
+    path = own_config(tmp_path)
+    own = pipeline.read(path)
+    own.train_config.optimizer.ClearField("use_moving_average")  # its default is true
+    decays = {}
+    for used in (False, True):
+        own.eval_config.use_moving_averages = used
+        pipeline.write(path, own)
+        plan = make_plan(load(path))
+        decays[used] = plan.worker_config.ema_decay
+        assert not effective(plan).train_config.optimizer.use_moving_average
+        assert not effective(plan).eval_config.use_moving_averages
+    assert decays == {False: None, True: 0.9999}
+    assert make_plan(load(path, ["train.ema_decay=0.5"])).worker_config.ema_decay == 0.5

@@ -100,12 +100,12 @@ def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> No
       launcher status d3 --json | jq -r .state
     """
     from launcher import api
-    from launcher.cli.texts import starting_weights, status_lines
+    from launcher.cli.texts import losses_json, starting_weights, status_lines
     from launcher.contract import State
 
     now = api.find(name, run_dir).status()
     if as_json:
-        echo_json({**now.to_json(), "fine_tune": starting_weights(now)})
+        echo_json({**now.to_json(), "fine_tune": starting_weights(now), **losses_json(now)})
     else:
         for line in status_lines(now):
             typer.echo(line)

@@ -3,8 +3,8 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import RunPaths, State, read_json
-from launcher.report.table import duration, nearest_path, score
+from launcher.contract import RunPaths, State, damaged_checkpoints, read_bad_records, read_json
+from launcher.report.table import duration, losses, nearest_path, score
 
 if TYPE_CHECKING:
     from launcher.backends.base import RunStatus
@@ -56,6 +56,7 @@ def status_lines(now: "RunStatus") -> list[str]:
     if now.submitted:
         end = now.updated if now.state.ended and now.updated else time.time()
         rows.append(("time", duration(end - now.submitted)))
+    rows += losses(RunPaths(now.root))
     rows.append(("folder", nearest_path(now.root)))
     return [now.name, *(f"  {label:<9} {value}" for label, value in rows)]
 
@@ -64,6 +65,15 @@ def starting_weights(now: "RunStatus") -> dict[str, Any] | None:
     """What was restored from fine_tune_checkpoint; None before that, and without one."""
     found = read_json(RunPaths(now.root).fine_tune)
     return found if isinstance(found, dict) else None
+
+
+def losses_json(now: "RunStatus") -> dict[str, list[str]]:
+    """What the run went on without: places of records, names of checkpoints."""
+    paths = RunPaths(now.root)
+    return {
+        "bad_records": list(read_bad_records(paths)),
+        "damaged_checkpoints": damaged_checkpoints(paths),
+    }
 
 
 def _weights_text(found: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ position is a number, and nothing of the input need be saved. numpy is imported 
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from launcher.errors import DataError
 from launcher.records import framing
+from launcher.records.damage import examine
 
 _WALKERS = 16
 """Files walked at a time. A walk waits for the disk; on a network one wait is about 0.5 ms."""
@@ -57,6 +58,20 @@ class RecordIndex:
         """
         path, number, offset = self.where(record)
         return framing.read_record(path, number, offset, int(self.sizes[record]))
+
+    def damage(
+        self, record: int, num_classes: int, texts: Mapping[str, int] | None = None
+    ) -> DataError | None:
+        """What is wrong with a record, its image decoded whole. Raises StorageError."""
+        place = self.place(record)
+        try:
+            data = self.read(record)
+        except DataError as e:
+            return e
+        if found := examine(data, num_classes, texts):
+            place += f", source id {found.source_id}" if found.source_id else ""
+            return DataError(found.what, place=place, remedy=found.remedy)
+        return None
 
 
 def index_records(files: Sequence[Path], *, damaged: bool = False) -> RecordIndex:

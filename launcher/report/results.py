@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import COCO_NUMBERS, RunPaths, State, read_json, read_jsonl
+from launcher.contract import (
+    COCO_NUMBERS,
+    RunPaths,
+    State,
+    damaged_checkpoints,
+    read_bad_records,
+    read_json,
+    read_jsonl,
+)
 
 POINTS = 100
 """COCO points in an mAP of 1: targets are points, scores are fractions."""
@@ -23,6 +31,12 @@ class Results:
     tolerance: float
     history: tuple[dict[str, Any], ...]
     """One row a scored checkpoint, by step. Fractions of 1, -1 where nothing can be scored."""
+    not_scored: tuple[dict[str, Any], ...] = ()
+    """`step` and `error` of the checkpoints that the evaluator gave up."""
+    bad_records: tuple[str, ...] = ()
+    """Places of the train records that were skipped."""
+    damaged_checkpoints: tuple[str, ...] = ()
+    """Names of those that could not be read and were set aside."""
 
     @property
     def final(self) -> dict[str, Any] | None:
@@ -50,6 +64,9 @@ class Results:
             "target_met": self.target_met,
             "final": self.final,
             "history": list(self.history),
+            "bad_records": list(self.bad_records),
+            "damaged_checkpoints": list(self.damaged_checkpoints),
+            "not_scored": list(self.not_scored),
         }
 
 
@@ -59,6 +76,7 @@ def reaches(score: float, target_map: float, tolerance: float) -> bool:
 
 
 def read_results(paths: RunPaths, name: str, state: State) -> Results:
+    lines = read_jsonl(paths.eval_metrics)
     plan = read_json(paths.plan)
     plan = plan if isinstance(plan, dict) else {}
     config = plan.get("worker_config") or {}
@@ -68,7 +86,10 @@ def read_results(paths: RunPaths, name: str, state: State) -> Results:
         total_steps=int(config.get("total_steps") or 0),
         target_map=plan.get("target_map"),
         tolerance=float(plan.get("tolerance") or 0.0),
-        history=tuple(_rows(read_jsonl(paths.eval_metrics))),
+        history=tuple(_rows(lines)),
+        not_scored=tuple(_failures(lines)),
+        bad_records=tuple(read_bad_records(paths)),
+        damaged_checkpoints=tuple(damaged_checkpoints(paths)),
     )
 
 
@@ -76,6 +97,16 @@ def _rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """By step; a checkpoint scored twice counts as it was scored last."""
     by_step = {row["step"]: row for row in lines if _is_score(row)}
     return [_ordered(by_step[step]) for step in sorted(by_step)]
+
+
+def _failures(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By step; what is said last of a step counts."""
+    last = {row["step"]: row for row in lines if isinstance(row, dict) and "step" in row}
+    return [
+        {"step": step, "error": last[step]["error"]}
+        for step in sorted(last)
+        if "error" in last[step]
+    ]
 
 
 def _is_score(row: Any) -> bool:

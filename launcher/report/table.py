@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.contract import RunPaths
+from launcher.contract import RunPaths, damaged_checkpoints, read_bad_records
 from launcher.report.results import Results, picture
 
 HISTORY_ROWS = 10
+FAILURE_ROWS = 3
 
 
 def summary(results: Results, paths: RunPaths, seconds: float | None = None) -> list[str]:
@@ -21,11 +22,26 @@ def summary(results: Results, paths: RunPaths, seconds: float | None = None) -> 
             ("step", f"{final['step']:,} of {results.total_steps:,}"),
         ]
     rows.append(("target", target(results)))
+    for row in results.not_scored[-FAILURE_ROWS:]:
+        rows.append(("unscored", f"step {row['step']:,}: {row['error']}"))
     if seconds is not None:
         rows.append(("time", duration(seconds)))
     if (shown := picture(results, paths)) is not None:
         rows.append(("picture", nearest_path(shown)))
+    rows += losses(paths)
     return [results.name, *(f"  {label:<8} {value}" for label, value in rows)]
+
+
+def losses(paths: RunPaths) -> list[tuple[str, str]]:
+    """What the run went on without: records that were skipped, checkpoints that were set aside."""
+    rows = []
+    if skipped := read_bad_records(paths):
+        first = next(iter(skipped))
+        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+        rows.append(("skipped", f"bad records: {first}{more} (metrics/bad-records-*.jsonl)"))
+    if damaged := damaged_checkpoints(paths):
+        rows.append(("damaged", f"{', '.join(damaged)} (set aside in checkpoints/damaged)"))
+    return rows
 
 
 def history(results: Results) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from launcher.errors import DataError, LauncherError
-from launcher.records import Example, examine, source_id
+from launcher.records import Example, source_id
 from launcher.records.index import Order, RecordIndex
 
 _NAMED = 64
@@ -71,8 +71,8 @@ class Source:
         self._say = say or _to_stderr
         self._lock = threading.Lock()
         self._handed_out = 0
-        self.bad: dict[int, str] = {}
-        """The records that were skipped, by their number in the index: place and reason."""
+        self.bad: dict[int, DataError] = {}
+        """The records that were skipped, by their number in the index."""
         self.failure: LauncherError | None = None
         """What `read` or `skip` raised: an exception does not cross TensorFlow as itself."""
 
@@ -114,7 +114,7 @@ class Source:
         error = self._examined(record) or DataError(
             "cannot be decoded by TensorFlow", place=self._index.place(record)
         )
-        self.bad[record] = str(error)
+        self.bad[record] = error
         if len(self.bad) > self._max_bad:
             (problem,) = error.problems
             raise DataError(
@@ -139,15 +139,7 @@ class Source:
         return None
 
     def _examined(self, record: int) -> DataError | None:
-        place = self._index.place(record)
-        try:
-            data = self._index.read(record)
-        except DataError as e:
-            return e
-        if damage := examine(data, self._num_classes, self._texts):
-            place += f", source id {damage.source_id}" if damage.source_id else ""
-            return DataError(damage.what, place=place, remedy=damage.remedy)
-        return None
+        return self._index.damage(record, self._num_classes, self._texts)
 
     def source_ids(self, step: int) -> list[str]:
         """Of the whole group's images in a step (1 is the first), in their order."""

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,8 +12,10 @@ from launcher.contract import (
     RunPaths,
     WorkerConfig,
     append_jsonl,
+    read_bad_records,
     write_json,
 )
+from launcher.errors import DataError
 from launcher.runtime.step import StepResult
 
 _HEARTBEAT_SECONDS = 1.0
@@ -23,8 +26,18 @@ _ROWS = 5000
 class Writers:
     """Every worker writes its heartbeat; worker 0 writes metrics and TensorBoard too."""
 
-    def __init__(self, paths: RunPaths, config: WorkerConfig, worker: int) -> None:
+    def __init__(
+        self,
+        paths: RunPaths,
+        config: WorkerConfig,
+        worker: int,
+        bad_records: Mapping[int, DataError] | None = None,
+    ) -> None:
+        """`bad_records`: those that this worker's input has skipped so far, in that order."""
         self._paths = paths
+        self._bad_records = bad_records if bad_records is not None else {}
+        self._bad_written = 0
+        self._bad_of_all = 0
         self._config = config
         self._worker = worker
         self._attempt = int(os.environ.get(ENV_ATTEMPT, "0") or 0)
@@ -45,10 +58,14 @@ class Writers:
             "loss": result.loss,
             "learning_rate": result.learning_rate,
             "images_per_second": speed,
+            "bad_records": self._bad_of_all,
         }
         last = result.step == self._config.total_steps
+        self._write_bad_records()
         if last or time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS:
             self._last_heartbeat = time.monotonic()
+            if self._config.max_bad_records:
+                self._bad_of_all = len(read_bad_records(self._paths))
             write_json(self._paths.progress(self._worker), row | {"pid": os.getpid()})
         if self._board is not None and (last or result.step % self._every == 0):
             append_jsonl(
@@ -63,6 +80,16 @@ class Writers:
                 },
             )
             _scalars(self._board, result, speed)
+
+    def _write_bad_records(self) -> None:
+        """What is new: the other workers and `status` count all files together."""
+        for error in list(self._bad_records.values())[self._bad_written :]:
+            (problem,) = error.problems
+            append_jsonl(
+                self._paths.bad_records(self._worker),
+                {"place": problem.place, "what": problem.what, "attempt": self._attempt},
+            )
+            self._bad_written += 1
 
     def close(self) -> None:
         if self._board is not None:

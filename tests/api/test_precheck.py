@@ -66,6 +66,27 @@ def test_later_ones_are_left_to_the_worker(data: Path) -> None:
     precheck.check_records(plan_of(data))
 
 
+def test_as_many_as_may_be_skipped_are_told(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In train files; the last record of one is cut."""
+    without_image(data / TRAIN, 1)
+    cut = data / "train.record-00003-of-00004"
+    os.truncate(cut, cut.stat().st_size - 5)
+    precheck.check_records(plan_of(data, max_bad_records=2))
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert f"{TRAIN}: record 1 at byte" in told[0]
+    assert "truncated: the file ends after" in told[1]
+    assert told[1].endswith("(one of 2 that data.max_bad_records allows)")
+    with pytest.raises(DataError, match="truncated: the file ends after"):
+        precheck.check_records(plan_of(data, max_bad_records=1))
+
+
+def test_val_records_are_never_skipped(data: Path) -> None:
+    without_image(data / VAL, 1)
+    with pytest.raises(DataError, match=f"{VAL}: record 1"):
+        precheck.check_records(plan_of(data, max_bad_records=9))
+
+
 def test_many_files_share_the_decoding(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precheck, "_DECODED_IMAGES", 5)  # for five files
     without_image(data / TRAIN, 1)

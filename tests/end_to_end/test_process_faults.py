@@ -1,0 +1,220 @@
+"""What happens to processes, happening to a real run: two workers of a small SSD, the evaluator.
+
+One run takes all of it, one fault after the other, because TensorFlow's start is what takes the
+time. Each test makes sure that the run is there and trains, injects its fault, and looks at what
+became of it; the last ones lead the run to its end and prove its arithmetic.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.contract import read_jsonl
+from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
+
+STEPS = 120
+CHECKPOINT_STEPS = 10
+STALL_SECONDS = 30.0
+LEAVE_SECONDS = 20.0
+"""How soon the others have left when one of the group is gone."""
+
+OTHER_SPEC = ["--set", "train.keep_checkpoints=5", "--set", "evaluate.every=checkpoint"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallRun]:
+    run = make_run(
+        tmp_path_factory.mktemp("faults"),
+        steps=STEPS,
+        checkpoint_steps=CHECKPOINT_STEPS,
+        stall_seconds=STALL_SECONDS,
+        max_restarts=8,
+    )
+    yield run
+    run.end_all()
+
+
+def restarts(run: SmallRun) -> int:
+    return int(run.status()["restarts"])
+
+
+def test_kill_of_the_chief(run: SmallRun) -> None:
+    attempt, used = run.running(), restarts(run)
+    evaluator, other = run.pid("evaluator"), run.pid("worker-1")
+    os.kill(run.pid("worker-0"), signal.SIGKILL)
+    run.gone(other, LEAVE_SECONDS)
+    told = run.wait_attempt(attempt + 1)
+    assert told["reason"] == "crashed"
+    assert told["message"].startswith("worker-0 was killed by SIGKILL")
+    assert restarts(run) == used + 1
+    assert run.pid("evaluator") == evaluator  # it goes on meanwhile
+
+
+def test_kill_of_the_evaluator(run: SmallRun) -> None:
+    attempt, used = run.running(), restarts(run)
+    workers = [run.pid("worker-0"), run.pid("worker-1")]
+    evaluator = run.pid("evaluator")
+    os.kill(evaluator, signal.SIGKILL)
+    run.wait(lambda: run.pid("evaluator") != evaluator, "another evaluator", 20)
+    before = len(run.rows())
+    run.wait(lambda: len(run.rows()) > before, "another step")
+    assert [run.pid("worker-0"), run.pid("worker-1")] == workers
+    assert (run.status()["attempt"], restarts(run)) == (attempt, used)
+
+
+def test_stop_of_a_worker_is_noticed_and_named(run: SmallRun) -> None:
+    attempt, used = run.running(), restarts(run)
+    began = time.monotonic()
+    os.kill(run.pid("worker-1"), signal.SIGSTOP)
+    told = run.wait_attempt(attempt + 1)
+    assert time.monotonic() - began < STALL_SECONDS + LEAVE_SECONDS
+    assert told["reason"] == "peer-lost"
+    assert told["message"].startswith("worker-1 was stopped by a signal (SIGSTOP)")
+    assert restarts(run) == used + 1
+
+
+def test_input_that_blocks_is_noticed_and_named(run: SmallRun) -> None:
+    """A record file is a FIFO that nobody writes to, for the first worker that opens it."""
+    attempt, used = run.running(), restarts(run)
+    blocked = blocked_by_a_fifo(run, run.folder / "data" / "train.record-00001-of-00004")
+    began = time.monotonic()
+    told = run.wait_attempt(attempt + 1)
+    assert time.monotonic() - began < STALL_SECONDS + LEAVE_SECONDS
+    assert told["reason"] == "peer-lost"
+    named = re.match(r"(worker-\d): waiting for input since (\d+) s: ", told["message"])
+    assert named, told["message"]
+    assert named[1] in blocked
+    assert STALL_SECONDS <= int(named[2]) <= STALL_SECONDS + 5
+    assert restarts(run) == used + 1
+    log = run.log(attempt, named[1])
+    assert "most recent call first" in log
+    assert 'launcher/runtime/step.py", line' in log  # of the main thread
+    assert 'launcher/records/framing.py", line' in log  # of the thread that reads
+    left = re.sub(r" \(pid \d+\)", "", run.log(attempt, "supervisor"))
+    assert f"{named[1]}: left with exit code 75" in left
+
+
+def blocked_by_a_fifo(run: SmallRun, record: Path) -> list[str]:
+    """Put a FIFO in place of the record file until a worker waits in its open(); who does."""
+    fifo, aside = (record.with_name(f"{kind}-{record.name}") for kind in ("fifo", "aside"))
+    os.mkfifo(fifo)
+    os.link(record, aside)
+    fifo.replace(record)
+    try:
+        run.wait(lambda: who_waits_for_a_fifo(run), "a worker that opens the FIFO", 60)
+    finally:
+        aside.replace(record)
+    return who_waits_for_a_fifo(run)
+
+
+def who_waits_for_a_fifo(run: SmallRun) -> list[str]:
+    return [who for who in ("worker-0", "worker-1") if waits_for_fifo(run.pid(who))]
+
+
+def waits_for_fifo(pid: int) -> bool:
+    """Whether a thread of the process is in the open() of a FIFO that has no writer."""
+    for wchan in Path(f"/proc/{pid}/task").glob("*/wchan"):
+        try:
+            if wchan.read_text() == "wait_for_partner":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.parametrize("who", [["worker-1"], ["worker-0", "worker-1", "evaluator"]])
+def test_sigterm_saves_and_counts_as_no_restart(run: SmallRun, who: list[str]) -> None:
+    attempt, used = run.running(), restarts(run)
+    pids = [run.pid(label) for label in who]
+    for pid in pids:
+        os.killpg(pid, signal.SIGTERM)
+    told = run.wait_attempt(attempt + 1)
+    assert told["reason"] == "preempted"
+    assert restarts(run) == used
+    supervisor = re.sub(r" \(pid \d+\)", "", run.log(attempt, "supervisor"))
+    stopped = []
+    for worker in ("worker-0", "worker-1"):
+        assert f"{worker}: left with exit code 143" in supervisor
+        found = re.search(r"stopped on request after step (\d+)", run.log(attempt, worker))
+        assert found
+        stopped.append(int(found[1]))
+    assert stopped[0] == stopped[1] == run.steps_of(attempt)[-1]
+    assert stopped[0] in run.saved()
+    if "evaluator" in who:
+        assert "evaluator given up" not in supervisor
+        run.wait(lambda: run.pid("evaluator") not in pids, "another evaluator", 20)
+    run.running()
+    assert run.steps_of(attempt + 1)[0] == stopped[0] + 1  # no step is taken twice
+
+
+def test_two_supervisors_on_one_folder(run: SmallRun) -> None:
+    attempt = run.running()
+    for options in ([], ["--resume"], ["--replace"]):
+        done = run.launcher("submit", run.spec.name, *options)
+        assert done.returncode == 2
+        assert "is already running: RUNNING at step" in done.stderr
+    second = subprocess.run(
+        [sys.executable, "-m", "launcher.backends.local_supervisor", str(run.paths.root)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (second.returncode, second.stderr.splitlines()[-1].split(" ", 2)[2]) == (
+        1,
+        f"error: {run.paths.root}: another supervisor has this run",
+    )
+    assert run.status()["attempt"] == attempt
+
+
+def test_kill_of_the_supervisor_leaves_no_orphan_and_resumes_to_the_end(run: SmallRun) -> None:
+    attempt = run.running()
+    os.kill(run.supervisor(), signal.SIGKILL)
+    run.wait(lambda: run.left() == [], "the end of all processes", LEAVE_SECONDS)
+    done = run.launcher("status", run.name, "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["state"], told["reason"]) == (1, "FAILED", "supervisor-lost")
+
+    refused = run.launcher(
+        "submit", run.spec.name, "--resume", *OTHER_SPEC, "--set", "train.seed=1"
+    )
+    assert refused.returncode == 2
+    assert [line.split(" ")[2] for line in refused.stderr.splitlines()] == [
+        "train.keep_checkpoints:", "train.seed:", "evaluate.every:",
+    ]  # fmt: skip
+    assert run.left() == []
+    run.submit("--resume", "--allow-change", *OTHER_SPEC)
+    told = run.wait_end()
+    assert (told["state"], told["reason"], told["step"]) == ("SUCCEEDED", "scored", STEPS)
+    assert told["attempt"] == attempt + 1
+    assert run.left() == []
+    assert len(run.saved()) == 5
+
+
+def test_the_record_proves_the_arithmetic(run: SmallRun) -> None:
+    """Of the run that the tests before have led to its end through all those faults."""
+    if run.status()["state"] != "SUCCEEDED":
+        pytest.skip("is about the run that went through the tests above")
+    rows = run.rows()
+    attempts = sorted({row["attempt"] for row in rows})
+    kept: dict[int, Any] = {}
+    for attempt in attempts:
+        steps = run.steps_of(attempt)
+        assert steps == list(range(steps[0], steps[0] + len(steps)))  # none left out, none twice
+        kept = {step: row for step, row in kept.items() if step < steps[0]}
+        assert sorted(kept) == list(range(1, steps[0]))  # it continues what was saved
+        kept |= {row["step"]: row for row in rows if row["attempt"] == attempt}
+    assert sorted(kept) == list(range(1, STEPS + 1))
+    assert [kept[s]["images_seen"] for s in sorted(kept)] == [
+        s * GLOBAL_BATCH for s in range(1, STEPS + 1)
+    ]
+    scores = [row["step"] for row in read_jsonl(run.paths.eval_metrics) if "mAP" in row]
+    assert scores[-1] == STEPS

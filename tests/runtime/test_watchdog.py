@@ -1,0 +1,131 @@
+"""The watchdog in a process of its own, which it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+PROGRAM = """
+import json, sys, time
+from launcher.runtime import watchdog
+from launcher.runtime.watchdog import Watchdog
+
+watchdog._POLL_SECONDS = 0.1
+dog = Watchdog(
+    STALL, lambda code, stall: print(json.dumps([int(code), stall.own, stall.message])),
+    workers=WORKERS,
+)
+dog.start()
+
+def main_thread_waits():
+    while True:
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    processes = []
+
+    def run(code: str, *, stall: float, workers: int = 2) -> "subprocess.Popen[str]":
+        text = PROGRAM.replace("STALL", str(stall)).replace("WORKERS", str(workers))
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", text + code],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def verdict(process: "subprocess.Popen[str]") -> tuple[bool, str]:
+    out, err = process.communicate(timeout=30)
+    code, own, message = json.loads(out)
+    assert (code, process.returncode) == (75, 75)
+    assert "main_thread_waits" in err, "the stacks of all threads"
+    assert f"watchdog: {message}" in err
+    return own, message
+
+
+def test_the_first_step_may_take_four_times_as_long(start: Start) -> None:
+    began = time.monotonic()
+    own, message = verdict(start("main_thread_waits()", stall=0.5, workers=1))
+    assert time.monotonic() - began > 2
+    assert own
+    assert message == (
+        "no step ended within 2 s before its first step (restart.stall_timeout_seconds); "
+        "the stacks of all threads are in this worker's log"
+    )
+
+
+def test_a_worker_whose_input_gives_nothing_says_so_at_once(start: Start) -> None:
+    code = "dog.watch_input(lambda steps: steps == 2); dog.beat(31); main_thread_waits()"
+    began = time.monotonic()
+    own, message = verdict(start(code, stall=0.6))
+    assert time.monotonic() - began < 4
+    assert own
+    assert message == (
+        "waiting for input since 1 s: no images came within 0.6 s after step 31 "
+        "(restart.stall_timeout_seconds): a record file or its file system does not answer; "
+        "the stacks of all threads are in this worker's log"
+    )
+
+
+def test_one_that_waits_for_the_others_lets_them_speak_first(start: Start) -> None:
+    code = "dog.watch_input(lambda steps: False); dog.beat(31); main_thread_waits()"
+    began = time.monotonic()
+    own, message = verdict(start(code, stall=0.5))
+    assert time.monotonic() - began > 5.5
+    assert not own
+    assert message.startswith("no step ended within 0.5 s after step 31 (restart.stall_")
+    assert "though its input is ready: it waits for the others; " in message
+
+
+def test_one_that_hangs_in_its_checkpoint_says_so(start: Start) -> None:
+    code = "dog.beat(31); dog.saving(); main_thread_waits()"
+    own, message = verdict(start(code, stall=0.5))
+    assert own
+    assert message.startswith("saving the checkpoint did not end within 0.5 s after step 31 (")
+
+
+def test_a_step_in_time_and_its_saved_checkpoint_are_no_stall(start: Start) -> None:
+    code = """
+for step in range(1, 21):
+    dog.beat(step)
+    dog.saving()
+    time.sleep(0.1)
+    dog.beat(step)
+print(json.dumps([75, False, "alive"]), dog._steps)
+"""
+    out, _ = start(code, stall=0.5).communicate(timeout=30)
+    assert out == '[75, false, "alive"] 20\n'
+
+
+def test_a_process_that_was_stopped_and_continued_is_not_late(start: Start) -> None:
+    code = """
+watchdog._PAUSED_SECONDS = 1.0
+dog.beat(1)
+print("in step 2")
+sys.stdin.readline()
+dog.beat(2)
+print("did step 2")
+"""
+    process = start(code, stall=2, workers=1)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in step 2\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(4)
+    os.kill(process.pid, signal.SIGCONT)
+    time.sleep(0.7)
+    assert process.communicate("\n", timeout=30)[0] == "did step 2\n"

@@ -1,4 +1,4 @@
-"""The evaluator: a process of its own that scores checkpoints with pycocotools.
+"""The evaluator: a process of its own that scores checkpoints.
 
 python -m launcher.evaluate RUN_ROOT
 
@@ -6,7 +6,7 @@ app           the command: arguments, environment, exit codes
 follow        which checkpoint is scored next (pure, no TensorFlow)
 ground_truth  the val records as COCO ground truth (no TensorFlow)
 detector      a checkpoint's model over the val images (TensorFlow)
-coco          pycocotools' 12 numbers and the AP of each category
+coco          COCO's 12 numbers and the AP of each category, by pycocotools or hotcoco
 pictures      boxes drawn on val images (Pillow)
 scoring       one checkpoint from restore to written scores
 """

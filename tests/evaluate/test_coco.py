@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from launcher.contract import COCO_NUMBERS
 from launcher.evaluate import coco
@@ -96,7 +98,8 @@ def test_equal_to_pycocotools_on_json_files(
 ) -> None:
     truths, results = random_case(random.Random(3))
     scores = coco.score(truths, results)
-    assert capfd.readouterr().out == ""  # its reports would be in the log of every run
+    coco.score_fast(truths, results)
+    assert capfd.readouterr().out == ""  # their reports would be in the log of every run
 
     (tmp_path / "truth.json").write_text(json.dumps(truths))
     (tmp_path / "results.json").write_text(json.dumps(results))
@@ -129,3 +132,61 @@ def random_case(rng: random.Random) -> tuple[dict[str, Any], list[dict[str, Any]
             results.append(found(number, rng.randint(1, 3), rng.random() / 2, 5, 5, 90, 90))
         images.append(boxes)
     return dataset(*images), results
+
+
+# Sides at COCO's borders of small, medium and large (32 and 96 pixels); scores and places with
+# ties, where the order of equal ones decides.
+SIDES = st.sampled_from([0.5, 31.0, 32.0, 33.0, 95.9, 96.0, 97.0, 250.0])
+PLACES = st.sampled_from([0.0, 4.0, 8.0, 100.0])
+BOXES = st.tuples(st.integers(1, 4), PLACES, PLACES, SIDES, SIDES)
+SCORES = st.sampled_from([0.0, 0.1, 0.5, 0.5000001, 0.9, 1.0])
+AREAS = st.sampled_from([None, 1024.0, 1024.0001, 9216.0, 1e-3])
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Images without boxes or without detections, crowds, categories without either, ties, and
+    more than the 100 detections that count.
+    """
+    ids = draw(st.lists(st.integers(0, 10**18 - 1), min_size=1, max_size=5, unique=True))
+    annotations, detections = [], []
+    for image in ids:
+        for box in draw(st.lists(BOXES, max_size=5)):
+            truth_box = truth(box[0], *box[1:], crowd=draw(st.integers(0, 4)) == 0)
+            truth_box["area"] = draw(AREAS) or truth_box["area"]
+            annotations.append({**truth_box, "image_id": image})
+        boxes = draw(st.lists(st.tuples(BOXES, SCORES), max_size=8))
+        for (category, *box), confidence in boxes * draw(st.sampled_from([1, 1, 1, 30])):
+            detections.append(found(image, category, confidence, *box))
+    return {
+        "images": [{"id": i, "width": 640, "height": 480} for i in ids],
+        "annotations": [{**a, "id": i} for i, a in enumerate(annotations, start=1)],
+        "categories": [{"id": i, "name": n} for i, n in ((1, "a"), (2, "b"), (4, "d"))],
+    }, detections
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+@example((dataset([], []), []))
+@example(random_case(random.Random(5)))
+def test_the_fast_engine_gives_pycocotools_numbers(
+    case: tuple[dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    truths, results = case
+    # Category 3 is among the detections only, and no annotation may name an unknown one.
+    known = {c["id"] for c in truths["categories"]}
+    truths["annotations"] = [a for a in truths["annotations"] if a["category_id"] in known]
+    fast = coco.score_fast(truths, results)  # first: pycocotools marks what it is given
+    certified = coco.score(truths, results)
+    assert (fast.engine, certified.engine) == ("hotcoco", "pycocotools")
+    assert fast.numbers == pytest.approx(certified.numbers, rel=0, abs=coco.EQUAL)
+    assert coco.difference(fast, certified) <= coco.EQUAL
+
+
+def test_difference_of_scores() -> None:
+    truths = dataset([truth(1, 0, 0, 100, 100)])
+    half = coco.score(truths, [found(1, 1, 0.9, 0, 0, 100, 62)])
+    none = coco.score(truths, [])
+    assert coco.difference(half, half) == 0.0
+    assert coco.difference(half, none) == pytest.approx(1.0)  # AP50, and not the mAP's 0.3
+    assert coco.difference(half, coco.score(dataset([truth(2, 0, 0, 9, 9)]), [])) == float("inf")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
+from tf_keras.src.layers.normalization.batch_normalization import BatchNormalizationBase
 
 from launcher.odapi import recompute
 from launcher.odapi.norm_moments import Average, Moments, Rule, moments_of, normalize
@@ -41,9 +42,12 @@ class Averages(tf.Module):  # type: ignore[misc]
 
 
 def layers_of(model: Any) -> list[Any]:
-    """All batch-normalization layers, each once, in the order of their names."""
+    """All batch-normalization layers, each once, in the order of their names.
+
+    The OD API's own are Keras' version 1 of the layer, backbones' are version 2.
+    """
     parts = {id(p): p for p in model.submodules}.values()
-    layers = [p for p in parts if isinstance(p, tf.keras.layers.BatchNormalization)]
+    layers = [p for p in parts if isinstance(p, BatchNormalizationBase)]
     return sorted(layers, key=lambda layer: str(layer.moving_mean.name))
 
 

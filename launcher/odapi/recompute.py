@@ -22,6 +22,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import record
 from tf_keras.src.engine import base_layer, base_layer_utils, functional
+from tf_keras.src.layers.normalization.batch_normalization import BatchNormalizationBase
 
 from launcher.errors import ConfigError
 from launcher.odapi.segments import Segment, Step, segments
@@ -63,7 +64,7 @@ def recomputed(function: Callable[[Tensors], Tensors], tensors: Tensors) -> Tens
     `function` takes and gives lists of floating tensors and may use Keras layers. Its gradients,
     those of trainable variables included, are those of a plain call.
     """
-    seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+    seed = _draw()
     call = base_layer_utils.call_context()
     state = dict(call._state)
 
@@ -94,6 +95,17 @@ def recomputed(function: Callable[[Tensors], Tensors], tensors: Tensors) -> Tens
         return tuple(outputs), gradient
 
     return list(tf.custom_gradient(first)(*tensors))
+
+
+def with_its_seed(function: Callable[[Tensors], Tensors], tensors: Tensors) -> Tensors:
+    """What `recomputed` gives, with everything kept: to compare with."""
+    with _running(_draw(), again=False):
+        return function(tensors)
+
+
+def _draw() -> Any:
+    """The seed of one segment's dropout in one step."""
+    return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
 
 
 @dataclass
@@ -140,7 +152,7 @@ def apply(model: Any) -> Applied:
 
 def _prepare(part: Any) -> None:
     """Keep a second run of this layer from changing anything or drawing anything new."""
-    if isinstance(part, tf.keras.layers.BatchNormalization):
+    if isinstance(part, BatchNormalizationBase):  # the OD API's layers are of version 1
         for name in ("_assign_moving_average", "_assign_new_value"):
             _set(part, name, _once(getattr(part, name)))
     elif isinstance(part, tf.keras.layers.Dropout):

@@ -75,7 +75,7 @@ def test_as_the_od_api_restores_it(
     if kind == "full":
         assert changed == set(ours)
         assert restored.lines() == [
-            f"fine-tuning: {len(ours)} of {len(ours)} variables (1.0 M of 1.0 M parameters) "
+            f"fine-tuning: {len(ours)} of {len(ours)} variables (0.6 M of 0.6 M parameters) "
             f"restored from {prefix} as 'full'"
         ]
     else:

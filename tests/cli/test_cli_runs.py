@@ -64,7 +64,7 @@ def test_run_that_reaches_its_target(
     results = json.loads(found.stdout)
     assert list(results) == [
         "name", "state", "target_map", "tolerance", "target_met", "final", "history",
-        "not_scored",
+        "bad_records", "damaged_checkpoints", "not_scored",
     ]  # fmt: skip
     assert results["name"] == "demo"
     assert results["state"] == "SUCCEEDED"

@@ -14,11 +14,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from launcher.contract import read_jsonl
+from launcher.contract import read_jsonl, read_train_rows
 from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
@@ -203,18 +202,17 @@ def test_the_record_proves_the_arithmetic(run: SmallRun) -> None:
     """Of the run that the tests before have led to its end through all those faults."""
     if run.status()["state"] != "SUCCEEDED":
         pytest.skip("is about the run that went through the tests above")
-    rows = run.rows()
-    attempts = sorted({row["attempt"] for row in rows})
-    kept: dict[int, Any] = {}
-    for attempt in attempts:
+    kept: list[int] = []
+    for attempt in sorted({row["attempt"] for row in run.rows()}):
         steps = run.steps_of(attempt)
         assert steps == list(range(steps[0], steps[0] + len(steps)))  # none left out, none twice
-        kept = {step: row for step, row in kept.items() if step < steps[0]}
-        assert sorted(kept) == list(range(1, steps[0]))  # it continues what was saved
-        kept |= {row["step"]: row for row in rows if row["attempt"] == attempt}
-    assert sorted(kept) == list(range(1, STEPS + 1))
-    assert [kept[s]["images_seen"] for s in sorted(kept)] == [
-        s * GLOBAL_BATCH for s in range(1, STEPS + 1)
-    ]
+        kept = [step for step in kept if step < steps[0]]
+        assert kept == list(range(1, steps[0]))  # it continues what was saved
+        kept += steps
+    rows = read_train_rows(run.paths)  # without what was trained again
+    assert [row["step"] for row in rows] == kept == list(range(1, STEPS + 1))
+    assert [row["images_seen"] for row in rows] == [step * GLOBAL_BATCH for step in kept]
+    losses = [row["loss"] for row in rows]
+    assert sum(losses[-20:]) < sum(losses[:20]), "the curve goes on falling through all faults"
     scores = [row["step"] for row in read_jsonl(run.paths.eval_metrics) if "mAP" in row]
     assert scores[-1] == STEPS

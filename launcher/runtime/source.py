@@ -5,6 +5,7 @@ the input is a number (records/index.py), a damaged record is named at once, and
 returns stands in the stacks that the watchdog prints.
 """
 
+import math
 import sys
 import threading
 import time
@@ -71,6 +72,7 @@ class Source:
         self._say = say or _to_stderr
         self._lock = threading.Lock()
         self._handed_out = 0
+        self._reading: dict[int, tuple[float, int]] = {}  # by thread: since when, which image
         self.bad: dict[int, DataError] = {}
         """The records that were skipped, by their number in the index."""
         self.failure: LauncherError | None = None
@@ -89,13 +91,22 @@ class Source:
         with self._remembered():
             for i, count in enumerate(counts.tolist()):
                 self._handed_out = max(self._handed_out, count + 1)
+                self._reading[threading.get_ident()] = (time.monotonic(), count)
                 try:
                     data[i] = self._index.read(self.record(count))
                 except DataError:
                     if not self.tolerant:
                         raise
                     data[i] = b""
+                finally:
+                    del self._reading[threading.get_ident()]
         return data
+
+    def stuck(self, seconds: float) -> str:
+        """The place of the record whose reading takes longest, if it takes longer than that."""
+        since, count = min(list(self._reading.values()), default=(math.inf, 0))
+        late = time.monotonic() - since > seconds
+        return self._index.place(self.record(count)) if late else ""
 
     def skip(self, start: int, end: int) -> None:
         """Count the images `start` to `end`, which could not be decoded.

@@ -52,15 +52,19 @@ class Watchdog(threading.Thread):
         self._parent = parent
         self._alone = workers == 1
         self._waits_for_input: Callable[[int], bool] = lambda steps: False
+        self._stuck: Callable[[float], str] = lambda seconds: ""
         self._saving = False
         self._done = 0
         self._steps = 0
         self._beaten = time.monotonic()
         self._allowed = FIRST_STEP_FACTOR * stall_seconds
 
-    def watch_input(self, lacks: Callable[[int], bool]) -> None:
-        """`lacks(n)`: whether the input has not yet given all that the first n steps take."""
-        self._waits_for_input = lacks
+    def watch_input(self, lacks: Callable[[int], bool], stuck: Callable[[float], str]) -> None:
+        """`lacks(n)`: whether the input has not yet given all that the first n steps take.
+
+        `stuck(s)`: the record whose reading takes longer than s seconds, "" when there is none.
+        """
+        self._waits_for_input, self._stuck = lacks, stuck
 
     def saving(self) -> None:
         """From now until the next beat this worker writes a checkpoint."""
@@ -98,10 +102,10 @@ class Watchdog(threading.Thread):
         if self._saving:
             return Stall(f"saving the checkpoint did not end within {limit}; {stacks}", own=True)
         if self._waits_for_input(self._steps + 1):
+            place = self._stuck(seconds / 2)
+            why = f"{place} cannot be read: the disk does not answer" if place else "no images came"
             return Stall(
-                f"waiting for input since {seconds:.0f} s: no images came within {limit}: a record "
-                f"file or its file system does not answer; {stacks}",
-                own=True,
+                f"waiting for input since {seconds:.0f} s: {why} within {limit}; {stacks}", True
             )
         text = f"no step ended within {limit}"
         if self._alone:

@@ -86,7 +86,8 @@ def test_stop_of_a_worker_is_noticed_and_named(run: SmallRun) -> None:
 def test_input_that_blocks_is_noticed_and_named(run: SmallRun) -> None:
     """A record file is a FIFO that nobody writes to, for the first worker that opens it."""
     attempt, used = run.running(), restarts(run)
-    blocked = blocked_by_a_fifo(run, run.folder / "data" / "train.record-00001-of-00004")
+    record = run.folder / "data" / "train.record-00001-of-00004"
+    blocked = blocked_by_a_fifo(run, record)
     began = time.monotonic()
     told = run.wait_attempt(attempt + 1)
     assert time.monotonic() - began < STALL_SECONDS + LEAVE_SECONDS
@@ -94,6 +95,7 @@ def test_input_that_blocks_is_noticed_and_named(run: SmallRun) -> None:
     named = re.match(r"(worker-\d): waiting for input since (\d+) s: ", told["message"])
     assert named, told["message"]
     assert named[1] in blocked
+    assert f"{record}: record " in told["message"]
     assert STALL_SECONDS <= int(named[2]) <= STALL_SECONDS + 5
     assert restarts(run) == used + 1
     log = run.log(attempt, named[1])

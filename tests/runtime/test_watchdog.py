@@ -69,21 +69,35 @@ def test_the_first_step_may_take_four_times_as_long(start: Start) -> None:
     )
 
 
-def test_a_worker_whose_input_gives_nothing_says_so_at_once(start: Start) -> None:
-    code = "dog.watch_input(lambda steps: steps == 2); dog.beat(31); main_thread_waits()"
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("", "no images came"),
+        ("/d/a.record: record 7", "/d/a.record: record 7 cannot be read: the disk does not answer"),
+    ],
+)
+def test_a_worker_whose_input_gives_nothing_says_so_at_once(
+    start: Start, place: str, why: str
+) -> None:
+    code = f"""
+dog.watch_input(lambda steps: steps == 2, lambda seconds: {place!r} if seconds < 1 else "")
+dog.beat(31)
+main_thread_waits()
+"""
     began = time.monotonic()
     own, message = verdict(start(code, stall=0.6))
     assert time.monotonic() - began < 4
     assert own
     assert message == (
-        "waiting for input since 1 s: no images came within 0.6 s after step 31 "
-        "(restart.stall_timeout_seconds): a record file or its file system does not answer; "
-        "the stacks of all threads are in this worker's log"
+        f"waiting for input since 1 s: {why} within 0.6 s after step 31 "
+        "(restart.stall_timeout_seconds); the stacks of all threads are in this worker's log"
     )
 
 
 def test_one_that_waits_for_the_others_lets_them_speak_first(start: Start) -> None:
-    code = "dog.watch_input(lambda steps: False); dog.beat(31); main_thread_waits()"
+    code = (
+        "dog.watch_input(lambda steps: False, lambda seconds: ); dog.beat(31); main_thread_waits()"
+    )
     began = time.monotonic()
     own, message = verdict(start(code, stall=0.5))
     assert time.monotonic() - began > 5.5

@@ -6,6 +6,7 @@ plan that a worker reads. A change here is a change for every backend and for ev
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +25,13 @@ WORKER_MODULE = "launcher.runtime"  # python -m launcher.runtime RUN_ROOT
 EVALUATOR_MODULE = "launcher.evaluate"  # python -m launcher.evaluate RUN_ROOT
 EXPORTER_MODULE = "launcher.evaluate.export"  # python -m launcher.evaluate.export RUN_ROOT
 EXPORT_RECORD = "export.json"  # in an exported folder: run, step, what goes in and comes out
+
+
+def pattern_matches(pattern: str, name: str) -> bool:
+    """Whether a pattern of train.freeze means a variable, which is named after its part: anywhere
+    in `backbone/Conv1/kernel`, or in `Conv1/kernel`, so that `^` is the beginning of either."""
+    return bool(re.search(pattern, name) or re.search(pattern, name.partition("/")[2]))
+
 
 COCO_NUMBERS = (
     "mAP", "AP50", "AP75", "APs", "APm", "APl",
@@ -126,6 +134,11 @@ class RunPaths:
     def failure(self, role: str, index: int = 0) -> Path:
         """Where a process says why it left: `{"exit", "message"}`, written before it exits."""
         return self.root / "progress" / f"{role}-{index}.failure.json"
+
+    @property
+    def variables(self) -> Path:
+        """Those that can be trained: `[{"name", "shape", "parameters"}]`, by worker 0."""
+        return self.root / "progress" / "variables.json"
 
     @property
     def fine_tune(self) -> Path:

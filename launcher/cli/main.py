@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli import data, export, runs, specs
+from launcher.cli import data, runs, specs, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -61,7 +61,7 @@ def launcher(
 
 specs.add_to(app)
 runs.add_to(app)
-export.add_to(app)
+weights.add_to(app)
 app.add_typer(data.app, name="data")
 
 

@@ -21,11 +21,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from launcher.contract import pattern_matches
 from launcher.errors import ConfigError
 from launcher.odapi.object_graph import millions, name_of, parameters, part_of, variables_of
 from launcher.odapi.protos import Message
 
 _NAMED = 4
+_ALL = "`launcher variables NAME` lists all"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,15 @@ class Chosen:
             f"{millions(here)} of {millions(all_there_are)} parameters; "
             f"the statistics of {self.still_norms} normalization layers stand still"
         )
+
+
+def listing(model: Any) -> list[dict[str, Any]]:
+    """The variables that can be trained, as patterns see them: what `launcher variables` shows."""
+    full_name = namer(model)
+    return [
+        {"name": full_name(v), "shape": v.shape.as_list(), "parameters": v.shape.num_elements()}
+        for v in model.trainable_variables
+    ]
 
 
 def apply(model: Any, train_config: Message) -> Chosen:
@@ -134,9 +145,7 @@ def _check(patterns: Sequence[str], names: Sequence[str], place: str) -> None:
 
 
 def _any(patterns: Sequence[str], name: str) -> bool:
-    """With the part and without it: `^Conv1` is a name's beginning, as `^backbone/` is."""
-    alone = name.partition("/")[2]
-    return any(re.search(pattern, name) or re.search(pattern, alone) for pattern in patterns)
+    return any(pattern_matches(pattern, name) for pattern in patterns)
 
 
 def _near(pattern: str, names: Sequence[str]) -> str:
@@ -147,8 +156,8 @@ def _near(pattern: str, names: Sequence[str]) -> str:
     near = get_close_matches(wanted, lower, n=_NAMED, cutoff=0.5)
     near += [p for p in sorted(lower) if wanted and wanted in p and p not in near]
     if near:
-        return f"Did you mean {' or '.join(lower[n] for n in near[:_NAMED])}?"
-    return f"Names are as {_examples(names)}"
+        return f"Did you mean {' or '.join(lower[n] for n in near[:_NAMED])}? {_ALL}"
+    return f"Names are as {_examples(names)}. {_ALL}"
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -35,3 +35,25 @@ def test_status_says_where_the_weights_came_from(inside: Launcher, work: Path) -
         "  weights   683 of 683 variables from /zoo/ckpt-0 (full)" in inside("status", "d3").stdout
     )
     assert json.loads(inside("status", "d3", "--json").stdout)["fine_tune"] == record
+
+
+def test_variables_are_listed_as_freeze_knows_them(inside: Launcher, work: Path) -> None:
+    paths = RunPaths(work / "runs" / "d3")
+    write_status(RunStatus("d3", paths.root, State.RUNNING, Reason.STARTED))
+    done = inside("variables", "d3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "error: d3: its workers have not built the model yet. `launcher st"
+    )
+    kernel = {"name": "backbone/Conv1/kernel", "shape": [3, 3, 3, 16], "parameters": 432}
+    bias = {"name": "heads/Box/bias", "shape": [12], "parameters": 12}
+    write_json(paths.variables, [kernel, bias])
+    assert inside("variables", "d3").stdout.splitlines() == [
+        "backbone/Conv1/kernel  [3, 3, 3, 16]",
+        "heads/Box/bias         [12]",
+        "2 variables, 444 parameters",
+    ]
+    for pattern in ("^backbone/", "^Conv1", "kernel$"):
+        done = inside("variables", "d3", "--grep", pattern, "--json")
+        assert json.loads(done.stdout) == [kernel]
+    assert "is no regular expression" in inside("variables", "d3", "--grep", "(").stderr

@@ -177,7 +177,8 @@ def test_patterns(tmp_path: Path) -> None:
     assert not choose(model).frozen
     assert refused(model, freeze=["BoxPredictor", "FeatureExtractor"]) == (
         'train_config.freeze_variables: "FeatureExtractor" matches none of the 204 variables that '
-        "can be trained. Did you mean ssd_mobile_net_v2_keras_feature_extractor?"
+        "can be trained. Did you mean ssd_mobile_net_v2_keras_feature_extractor? "
+        "`launcher variables NAME` lists all"
     )
     assert refused(model, update=["^heads/nothing"]).startswith(
         'train_config.update_trainable_variables: "^heads/nothing" matches none of'

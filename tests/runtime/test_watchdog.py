@@ -95,9 +95,7 @@ main_thread_waits()
 
 
 def test_one_that_waits_for_the_others_lets_them_speak_first(start: Start) -> None:
-    code = (
-        "dog.watch_input(lambda steps: False, lambda seconds: ); dog.beat(31); main_thread_waits()"
-    )
+    code = "dog.watch_input(lambda steps: False, lambda seconds: ''); dog.beat(31); main_thread_waits()"
     began = time.monotonic()
     own, message = verdict(start(code, stall=0.5))
     assert time.monotonic() - began > 5.5

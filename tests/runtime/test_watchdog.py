@@ -95,7 +95,8 @@ main_thread_waits()
 
 
 def test_one_that_waits_for_the_others_lets_them_speak_first(start: Start) -> None:
-    code = "dog.watch_input(lambda steps: False, lambda seconds: ''); dog.beat(31); main_thread_waits()"
+    ready = "dog.watch_input(lambda steps: False, lambda seconds: '')"
+    code = f"{ready}; dog.beat(31); main_thread_waits()"
     began = time.monotonic()
     own, message = verdict(start(code, stall=0.5))
     assert time.monotonic() - began > 5.5

@@ -20,6 +20,7 @@ from launcher.errors import (
 from launcher.evaluate import follow
 from launcher.evaluate.attempts import MOST_TRIES, RETRY_SECONDS, Attempts
 from launcher.evaluate.process import Environment, Stopped, leave_on_sigterm, say
+from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from launcher.evaluate.scoring import Scorer
 
 POLL_SECONDS = 1.0  # between two looks into the checkpoints folder, which is one small file
-MAX_BATCH = 16  # images at a time: an SSD on a CPU was as fast with 8 as with 16 and 32
 BUG = 1  # exit code of a traceback
 
 
@@ -217,26 +217,10 @@ def _scorer(
     environment: Environment,
     dump: Path | None,
 ) -> "Scorer":
-    # What a batch needs is at most what training needs for it.
-    batch = max(model.eval_config.batch_size, min(config.per_replica_batch, MAX_BATCH))
-    if model.eval_config.use_moving_averages:
-        say("warning: eval_config.use_moving_averages is not used: the weights themselves count")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes, but warnings and errors
-    compat.load()
-    import tensorflow as tf
-
-    tf.get_logger().setLevel("ERROR")  # its warnings are of deprecated calls in the OD API
-
-    from launcher.evaluate.detector import Detector
+    files = sorted({image.path for image in truth.images})
+    detector = start_detector(config, model, files, environment)
     from launcher.evaluate.scoring import Scorer
 
-    if threads := environment.cpu_threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    files = sorted({image.path for image in truth.images})
-    detector = Detector(model, files, batch, environment.cpu_threads)
     return Scorer(paths, truth, detector, environment.check_parent, dump)
 
 

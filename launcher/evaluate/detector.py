@@ -19,6 +19,7 @@ from object_detection.core.standard_fields import DetectionResultFields, InputDa
 from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 
 from launcher.errors import ConfigError, UnreadableCheckpointError
+from launcher.odapi import averages
 
 LABEL_OFFSET = 1  # the model counts classes from 0, label maps and COCO from 1
 SIDE = 256  # of an image to make the variables with, where the resizer gives many shapes
@@ -49,14 +50,24 @@ class Detections:
 class Detector:
     """Builds the model of a pipeline once; `restore` and `detect` then follow each other."""
 
-    def __init__(self, pipeline: Any, paths: Sequence[Path], batch: int, threads: int | None):
-        """`batch` is used when the resizer gives all images one shape, else it is 1."""
+    def __init__(
+        self,
+        pipeline: Any,
+        paths: Sequence[Path],
+        batch: int,
+        threads: int | None,
+        *,
+        averaged: bool = False,
+    ):
+        """`batch` is used when the resizer gives all images one shape, else it is 1. `averaged`:
+        detect with the moving averages of the weights that the checkpoints have."""
         # Without these two batch normalisation runs in training mode and mAP collapses.
         with warnings.catch_warnings(action="ignore"):  # deprecated, and what the OD API reads
             tf.keras.backend.set_learning_phase(False)
         self._model: Any = model_builder.build(pipeline.model, is_training=False)
         self._model._is_training = False
         self._dataset, self.batch, image = self._input(paths, batch, threads)
+        self.image_shape = image.shape[1:]  # of a resized image, as far as all have the same
         self._make_variables(image.shape[1:])
         # One trace for all batches. Their size is left open: with a fixed one the OD API unrolls
         # its suppression image by image and class by class. Its code is graph code that has no use
@@ -68,6 +79,12 @@ class Detector:
         )
         self._infer.get_concrete_function()  # all variables are there before the first restore
         self._checkpoint = tf.train.Checkpoint(model=self._model)
+        self._averaged = averaged
+
+    @property
+    def model(self) -> Any:
+        """The OD API's DetectionModel, with all of its variables made."""
+        return self._model
 
     def restore(self, prefix: Path) -> None:
         """Raises CheckpointGone, ConfigError for another model's,
@@ -75,6 +92,8 @@ class Detector:
         try:
             status = self._checkpoint.restore(os.fspath(prefix)).expect_partial()
             status.assert_existing_objects_matched()
+            if self._averaged:
+                averages.restore(self._model, prefix)
         except (AssertionError, ValueError) as e:
             raise ConfigError(
                 f"the checkpoint is of another model ({_first_line(e)})",

@@ -30,7 +30,7 @@ def write(folder: Path, detector: Detector, pipeline: Any) -> dict[str, Any]:
     shapes. Raises StorageError.
     """
     model = detector.model
-    module, function = _module(model, None if detector.one_shape else 1)
+    module, function = _module(model, detector.image_shape)
     try:
         tf.saved_model.save(module, os.fspath(folder / "saved_model"), signatures=function)
         checkpoint = tf.train.Checkpoint(model=model)
@@ -45,11 +45,14 @@ def write(folder: Path, detector: Detector, pipeline: Any) -> dict[str, Any]:
     return {"inputs": {image.name: _shape(image)}, "outputs": outputs}
 
 
-def _module(model: Any, batch: int | None) -> tuple[tf.Module, Any]:
+def _module(model: Any, shape: tf.TensorShape) -> tuple[tf.Module, Any]:
+    """`shape`: of a resized image. Without one for all a batch is of one image, as the OD API's."""
     inference = DetectionInferenceModule(model)
+    batch = None if shape.is_fully_defined() else 1
 
     def detect(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         images, shapes = inference._preprocess_input(input_tensor, lambda image: image)
+        images.set_shape([batch, *shape])  # as the evaluator's are
         found = inference._run_inference_on_images(images, shapes)
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 

@@ -40,6 +40,7 @@ class Worker:
             if replicas == 1
             else tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(replicas)])
         )
+        self.strategy = strategy
         tf.random.set_seed(0)
         with strategy.scope():
             done = tf.Variable(
@@ -136,8 +137,23 @@ compat.load()
 import tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.runtime.test_freeze import Worker, check
+from launcher.runtime import fine_tune
+from tests.runtime.built_models import demo
+from tests.runtime.test_freeze import Worker, changed, check
 worker = Worker(Path(sys.argv[1]), RunPaths(Path(sys.argv[2])), replicas=2)
+
+# Starting weights reach both replicas.
+start = demo().train_config
+start.fine_tune_checkpoint = tf.train.Checkpoint(model=worker.model).save(sys.argv[2] + "/zoo")
+start.fine_tune_checkpoint_type = "full"
+with worker.strategy.scope():
+    for variable in worker.model.variables:
+        variable.assign(tf.ones(variable.shape))
+assert len(changed(worker.start, worker.values())) > 200
+with worker.strategy.scope():
+    fine_tune.restore(worker.model, start)
+assert not changed(worker.start, worker.values())
+
 after = worker.train(2)
 check(worker, after)
 for variable in worker.chosen.trained:

@@ -38,10 +38,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunPaths, "subproces
         time.sleep(0.5)
         progress = read_json(paths.progress(1))
         if not killed and progress and 130 <= progress["step"] < 400:
+            chief = read_json(paths.progress(0))["pid"]
             os.kill(progress["pid"], signal.SIGKILL)
             killed = True
+            leaves_within(20, chief)
     assert killed, "the run ended before the worker could be killed"
     return paths, process
+
+
+def leaves_within(seconds: float, pid: int) -> None:
+    """The others of a group that lost one, by themselves or by their supervisor."""
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/{pid}/cmdline").exists():
+        assert time.monotonic() < deadline, f"process {pid} is there after {seconds:g} s"
+        time.sleep(0.05)
 
 
 def status(paths: RunPaths) -> dict[str, Any]:

@@ -80,6 +80,33 @@ def test_more_or_fewer_workers_go_on_at_the_same_image(files: list[Path]) -> Non
     assert [x for part in after for x in part[:8]] == whole[10 * STEP : 11 * STEP]
 
 
+def test_memory_and_files_do_not_grow_with_the_shards(tmp_path: Path) -> None:
+    """1,000 files, 60 MB in all, read one and a half times: held are those on their way."""
+    record = np.random.default_rng(0).bytes(15_000)
+    paths = [tmp_path / f"train.record-{i:05d}-of-01000" for i in range(1000)]
+    for i, path in enumerate(paths):
+        with RecordWriter(path) as writer:
+            for r in range(4):
+                writer.write(f"{i}/{r}".encode() + record)
+    read(paths[:10], 400)  # what TensorFlow takes once
+    compat.load()
+    from launcher.runtime.inputs import serialized
+    from launcher.runtime.source import Share, Source
+
+    index = index_records(paths)
+    source = Source(index, Order(len(index), 0), Share(1, 0, STEP), num_classes=3)
+    before, most = resident_bytes(), 0
+    for i, _ in enumerate(serialized(source).take(6000)):
+        if i % 500 == 0:
+            most = max(most, resident_bytes())
+            assert len(list(Path("/proc/self/fd").iterdir())) < 100
+    assert most - before < 30e6, f"{(most - before) / 1e6:.0f} MB"
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
 @pytest.fixture(scope="module")
 def model(shapes: Path) -> Any:
     compat.load()

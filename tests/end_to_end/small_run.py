@@ -67,10 +67,18 @@ class SmallRun:
         told = read_json(self.paths.status)
         return told if isinstance(told, dict) else {"state": None, "attempt": -1, "restarts": 0}
 
-    def pid(self, label: str) -> int:
-        """Of `worker-0`, `worker-1` or `evaluator`, as the supervisor recorded it."""
+    def pids(self) -> dict[str, int]:
+        """As the supervisor recorded them; the evaluator is missing while none runs."""
         pids = json.loads((self.paths.root / "processes.json").read_text())["pids"]
-        return int(pids[label])
+        return {str(label): int(pid) for label, pid in pids.items()}
+
+    def pid(self, label: str) -> int:
+        """Of `worker-0`, `worker-1` or `evaluator`."""
+        return self.wait(lambda: self.pids().get(label, 0), label, 20)
+
+    def wait_evaluator(self, other_than: int) -> None:
+        """Until another evaluator runs than the one with this pid."""
+        self.wait(lambda: self.pid("evaluator") != other_than, "another evaluator", 20)
 
     def supervisor(self) -> int:
         return int(self.status()["supervisor_pid"])

@@ -65,7 +65,7 @@ def test_kill_of_the_evaluator(run: SmallRun) -> None:
     workers = [run.pid("worker-0"), run.pid("worker-1")]
     evaluator = run.pid("evaluator")
     os.kill(evaluator, signal.SIGKILL)
-    run.wait(lambda: run.pid("evaluator") != evaluator, "another evaluator", 20)
+    run.wait_evaluator(other_than=evaluator)
     before = len(run.rows())
     run.wait(lambda: len(run.rows()) > before, "another step")
     assert [run.pid("worker-0"), run.pid("worker-1")] == workers
@@ -154,7 +154,7 @@ def test_sigterm_saves_and_counts_as_no_restart(run: SmallRun, who: list[str]) -
     assert stopped[0] in run.saved()
     if "evaluator" in who:
         assert "evaluator given up" not in supervisor
-        run.wait(lambda: run.pid("evaluator") not in pids, "another evaluator", 20)
+        run.wait_evaluator(other_than=pids[-1])
     run.running()
     assert run.steps_of(attempt + 1)[0] == stopped[0] + 1  # no step is taken twice
 

@@ -81,11 +81,11 @@ class Weights:
                 found.other_shape.append(OtherShape(name_of(part), tuple(part.shape), shape))
         found.missing = [v for v in variables_of(root) if id(v) not in seen]
         used = set(pairs)
-        found.unused = [
+        found.unused = sorted(
             self._key(node).removesuffix(_SUFFIX)
             for node in self._below(objects)
             if self._key(node) and node not in used
-        ]
+        )
         return found
 
     def assign(self, match: Match) -> None:

@@ -1,5 +1,6 @@
 """Small detection models with random weights, and their checkpoints in the OD API's layout."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,12 @@ def randomize(model: Any, seed: int) -> dict[str, Any]:
 
 
 def values_of(model: Any) -> dict[str, Any]:
-    return {v.name: v.numpy() for v in model.variables}
+    """By name, without the number that Keras gives the second model of a process."""
+    return {_name(v): v.numpy() for v in model.variables}
+
+
+def _name(variable: Any) -> str:
+    return re.sub(r"(feature_extractor)_\d+/", r"\1/", variable.name.removesuffix(":0"))
 
 
 def save(folder: Path, **objects: Any) -> str:
@@ -63,4 +69,4 @@ def same(names: set[str], ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
 
 
 def names_of(model: Any, belongs: Callable[[str], bool]) -> set[str]:
-    return {v.name for v in model.variables if belongs(v.name)}
+    return {name for name in values_of(model) if belongs(name)}

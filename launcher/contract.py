@@ -112,6 +112,11 @@ class RunPaths:
     def train_metrics(self) -> Path:
         return self.root / "metrics" / "train.jsonl"
 
+    @property
+    def records(self) -> Path:
+        """How many train records the run began with: their order and its position depend on it."""
+        return self.root / "records.json"
+
     def bad_records(self, worker: int) -> Path:
         """One line a record that this worker skipped: `{"place", "what", "attempt"}`."""
         return self.root / "metrics" / f"bad-records-{worker}.jsonl"

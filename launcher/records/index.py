@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from launcher.errors import DataError
+from launcher.errors import DataError, StorageError
 from launcher.records import framing
 from launcher.records.damage import examine
 
@@ -54,10 +54,20 @@ class RecordIndex:
         """The record's data, verified.
 
         The file is opened each time: so 1,000 files take no 1,000 descriptors, and a file that was
-        copied again is read as it is now. Raises DataError, StorageError.
+        copied again is read as it is now. Raises DataError; StorageError when the disk fails or
+        the file, which was there when it was indexed, is gone.
         """
         path, number, offset = self.where(record)
-        return framing.read_record(path, number, offset, int(self.sizes[record]))
+        try:
+            return framing.read_record(path, number, offset, int(self.sizes[record]))
+        except DataError:
+            if path.is_file():
+                raise
+            raise StorageError(
+                "the file was there when the run began, and is gone",
+                place=str(path),
+                remedy="Check that its disk is mounted",
+            ) from None
 
     def damage(
         self, record: int, num_classes: int, texts: Mapping[str, int] | None = None

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from launcher.contract import read_json, write_json
 from launcher.errors import DataError, LauncherError
 from launcher.records import Example, source_id
 from launcher.records.index import Order, RecordIndex
@@ -81,6 +83,24 @@ class Source:
     @property
     def tolerant(self) -> bool:
         return self._max_bad > 0
+
+    def require_same_records(self, known: Path, *, done: int, worker: int) -> None:
+        """Raises DataError when a run that has trained began with another number of records.
+
+        A shard that is gone is not missed by a pattern, and all positions would name other images.
+        """
+        now = {"records": len(self._index), "files": len(self._index.files)}
+        before = read_json(known)
+        if done and isinstance(before, dict) and before != now:
+            raise DataError(
+                f"{now['records']:,} train records in {now['files']:,} files, the run began with "
+                f"{before.get('records'):,} in {before.get('files'):,}",
+                place=str(self._index.files[0].parent),
+                remedy="Put the files back as they were; or, if they were changed on purpose, "
+                f"delete {known} and submit with --resume: another order of images begins",
+            )
+        if worker == 0 and before != now:
+            write_json(known, now)
 
     def record(self, count: int) -> int:
         return self._order.at(self.share.position(count))

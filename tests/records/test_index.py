@@ -86,10 +86,10 @@ def test_a_file_without_any_record_is_no_bad_record(files: list[Path]) -> None:
         index_records(files, damaged=True)
 
 
-def test_a_file_that_is_gone_is_told(files: list[Path]) -> None:
+def test_a_file_that_is_gone_is_the_disks_fault(files: list[Path]) -> None:
     index = index_records(files)
     files[2].unlink()
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(StorageError, match="the file was there when the run began, and is gone"):
         index.read(50)
 
 

@@ -60,6 +60,8 @@ _WORKED_OUT = {
 _HELD = {
     "batch.global_batch": "global_batch",
     "train.norm": "norm",
+    "train.statistics_images": "statistics_images",
+    "train.loss_normalizer": "loss_normalizer",
     "batch.lr_scaling": "learning_rate",
     "pipeline_config": "total_steps",
 }

@@ -31,9 +31,9 @@ def export(
     run_dir: RunDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a checkpoint as a SavedModel, with the model zoo's signature.
+    """Write a checkpoint as a SavedModel.
 
-    DIR gets saved_model/, checkpoint/ and pipeline.config, as a tarball of the zoo has them. The
+    It has the model zoo's signature. DIR gets saved_model/, checkpoint/ and pipeline.config, as a tarball of the zoo has them. The
     detections are those that the evaluator scores. A run may go on meanwhile.
 
     \b
@@ -60,9 +60,9 @@ def variables(
     run_dir: RunDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the variables that can be trained, as train.freeze knows them.
+    """List the variables that can be frozen.
 
-    A run has the list once its first worker has built the model.
+    The names are those that train.freeze knows. A run has the list once its first worker has built the model.
 
     \b
     Examples:

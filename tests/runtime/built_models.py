@@ -48,10 +48,10 @@ def randomize(model: Any, seed: int) -> dict[str, Any]:
 
 def values_of(model: Any) -> dict[str, Any]:
     """By name, without the number that Keras gives the second model of a process."""
-    return {_name(v): v.numpy() for v in model.variables}
+    return {plain_name(v): v.numpy() for v in model.variables}
 
 
-def _name(variable: Any) -> str:
+def plain_name(variable: Any) -> str:
     return re.sub(r"(feature_extractor)_\d+/", r"\1/", variable.name.removesuffix(":0"))
 
 

@@ -33,8 +33,9 @@ def export(
 ) -> None:
     """Write a checkpoint as a SavedModel.
 
-    It has the model zoo's signature. DIR gets saved_model/, checkpoint/ and pipeline.config, as a tarball of the zoo has them. The
-    detections are those that the evaluator scores. A run may go on meanwhile.
+    It has the model zoo's signature. DIR gets saved_model/, checkpoint/ and pipeline.config, as a
+    tarball of the zoo has them. The detections are those that the evaluator scores. A run may go
+    on meanwhile.
 
     \b
     Examples:
@@ -62,7 +63,8 @@ def variables(
 ) -> None:
     """List the variables that can be frozen.
 
-    The names are those that train.freeze knows. A run has the list once its first worker has built the model.
+    The names are those that train.freeze knows. A run has the list once its first worker has built
+    the model.
 
     \b
     Examples:

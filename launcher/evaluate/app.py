@@ -56,9 +56,11 @@ def run(paths: RunPaths, args: argparse.Namespace) -> None:
     model = pipeline.read(paths.pipeline)
     compat.check_versions()  # before anything of the train extra is imported
     truth = _ground_truth(model, config, environment)
-    scorer = _scorer(paths, config, model, truth, environment, args.dump)
+    by_hand = args.step is not None or args.once
+    certified_from = 0 if by_hand else config.total_steps
+    scorer = _scorer(paths, config, model, truth, environment, args.dump, certified_from)
     try:
-        if args.step is not None or args.once:
+        if by_hand:
             score_one(paths, scorer, args.step)
         else:
             follow_run(paths, config, scorer, environment)
@@ -216,12 +218,14 @@ def _scorer(
     truth: "GroundTruth",
     environment: Environment,
     dump: Path | None,
+    certified_from: int,
 ) -> "Scorer":
     files = sorted({image.path for image in truth.images})
     detector = start_detector(config, model, files, environment)
     from launcher.evaluate.scoring import Scorer
 
-    return Scorer(paths, truth, detector, environment.check_parent, dump)
+    between = environment.check_parent
+    return Scorer(paths, truth, detector, between, dump, certified_from=certified_from)
 
 
 def _failed(paths: RunPaths, code: int, message: str) -> int:

@@ -89,8 +89,10 @@ class Weights:
         return found
 
     def assign(self, match: Match) -> None:
-        for variable, key in match.restored:
-            variable.assign(self._reader.get_tensor(key))
+        """All or none: a damaged value shows before the first variable has changed."""
+        values = [self._reader.get_tensor(key) for _, key in match.restored]
+        for (variable, _), value in zip(match.restored, values, strict=True):
+            variable.assign(value)
 
     def _key(self, node: int) -> str:
         """Where a variable's values are; empty for an object that is no variable."""

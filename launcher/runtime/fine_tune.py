@@ -2,8 +2,8 @@
 
 The rule of what is enough. `classification` and `detection` name parts (backbone, feature
 extractor) whose layers do not depend on the classes: of the same architecture every variable is
-there in the same shape, so anything less is another architecture, whose first layers match by
-number alone. `full` adds the heads. Those of other classes have other shapes and start anew, but
+there in the same shape, so anything less is another architecture, some of whose layers match
+because they are numbered alike. `full` adds the heads. Those of other classes have other shapes and start anew, but
 the feature extractor must be whole, and something of the heads be restored: else the word is wrong.
 """
 
@@ -143,6 +143,8 @@ def _open(path: str) -> Weights:
 
 def _too_little(model: Any, kind: str, match: Match) -> str:
     """Why this is not the start that `kind` promises; empty when it is."""
+    if not match.variables:
+        return f"has nothing to give: the OD API knows no '{kind}' part of this model"
     if not match.restored:
         return f"restores none of the model's {match.variables} variables as '{kind}'"
     found = {id(v) for v, _ in match.restored}

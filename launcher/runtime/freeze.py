@@ -72,8 +72,8 @@ def apply(model: Any, train_config: Message) -> Chosen:
         return Chosen(variables, [], 0)
     full_name = namer(model)
     names = [full_name(v) for v in variables]
-    for field, patterns in (("update_trainable_variables", updated), ("freeze_variables", frozen)):
-        _check(patterns, names, f"train_config.{field}")
+    _check(updated, names, "train_config.update_trainable_variables")
+    _check(frozen, names, "train.freeze (freeze_variables)")
 
     def is_trained(name: str) -> bool:
         return (not updated or _any(updated, name)) and not _any(frozen, name)

@@ -173,7 +173,13 @@ def test_damaged_files(model: Any, published: tuple[str, dict[str, Any]], tmp_pa
     copy = str(tmp_path / "ckpt-0")
     for end in (".index", ".data-00000-of-00001"):
         Path(f"{copy}{end}").write_bytes(Path(f"{prefix}{end}").read_bytes())
-    os.truncate(f"{copy}.data-00000-of-00001", 1000)
+    data = Path(f"{copy}.data-00000-of-00001")
+    values = bytearray(data.read_bytes())
+    for damaged in (values[:1000], values[:-1]):
+        data.write_bytes(damaged)
+        assert refused(model, copy, "full").what.startswith("cannot be read (")
+    values[len(values) // 2] ^= 1  # a bit, among the values
+    data.write_bytes(values)
     assert refused(model, copy, "full").what.startswith("cannot be read (")
     os.truncate(f"{copy}.index", 1000)
     assert "is not the index of a checkpoint" in refused(model, copy, "full").what

@@ -196,8 +196,8 @@ def test_patterns(tmp_path: Path) -> None:
     assert not choose(model).frozen
     message = refused(model, freeze=["BoxPredictor", "FeatureExtractor"])
     assert message.startswith(
-        'train_config.freeze_variables: "FeatureExtractor" matches none of the 204 variables that '
-        "can be trained. Did you mean ssd_mobile_net_v2_keras_feature_extractor"
+        'train.freeze (freeze_variables): "FeatureExtractor" matches none of the 204 variables '
+        "that can be trained. Did you mean ssd_mobile_net_v2_keras_feature_extractor"
     )
     assert message.endswith("? `launcher variables NAME` lists all")
     assert refused(model, update=["^heads/nothing"]).startswith(

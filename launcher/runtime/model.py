@@ -54,7 +54,12 @@ def build_optimizer(
     pipeline: Message, step: tf.Variable, variables: list[tf.Variable]
 ) -> tuple[Any, Callable[[], tf.Tensor]]:
     """The recipe's optimizer with its slots made, and a function for the rate at `step`."""
-    optimizer, (rate,) = optimizer_builder.build(pipeline.train_config.optimizer, global_step=step)
+    config = type(pipeline.train_config.optimizer)()
+    config.CopyFrom(pipeline.train_config.optimizer)
+    # True where a file leaves it out. The average is ours (odapi/averages.py), not an optimizer
+    # that wraps the recipe's and has no learning rate of its own.
+    config.use_moving_average = False
+    optimizer, (rate,) = optimizer_builder.build(config, global_step=step)
     optimizer._create_all_weights(variables)
     return optimizer, rate if callable(rate) else lambda: tf.convert_to_tensor(rate)
 

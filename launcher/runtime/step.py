@@ -1,8 +1,9 @@
 """One optimizer step: micro-batches accumulated in the replica, one all-reduce, one update.
 
 The losses, the groundtruth handling and the optimizer are the OD API's. What differs from its
-`eager_train_step`: micro-batches, clipping by the global norm after the all-reduce (the OD API
-clips each replica's part, so its threshold loosens with the replicas), exactly one step a call.
+`eager_train_step`: micro-batches, the divisor of their losses (losses.py), clipping by the global
+norm after the all-reduce (the OD API clips each replica's part, so its threshold loosens with the
+replicas), exactly one step a call.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from object_detection import model_lib, model_lib_v2
 
+from launcher.odapi.averages import Averages
+from launcher.odapi.normalizers import Normalizer
 from launcher.odapi.protos import Message
-from launcher.runtime.model import set_training
+from launcher.runtime.losses import REGULARIZATION, TOTAL, Losses
 
 _NUMBERS = 32
 """Room for the counts and losses of a step beside the gradients; CenterNet has the most, 14."""
+_COUNT = 2
+"""Where the divisor is among them: after the micro-batches and the images."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,15 @@ class StepResult:
     images: int  # in all micro-batches of all replicas
     micro_batches: int  # of all replicas
     learning_rate: float  # as the optimizer applied it
-    losses: dict[str, float]  # means over the global batch; "Loss/total_loss" is their sum
+    losses: dict[str, float]  # of the global batch; "Loss/total_loss" is their sum
     gradient_norm: float  # of the global batch, before clipping
     save: bool  # some worker asked for a checkpoint
     stop: bool  # some worker asked to stop after it
+    divisor: float = 1.0  # of the summed losses: the matches of the global batch, at least 1
 
     @property
     def loss(self) -> float:
-        return self.losses["Loss/total_loss"]
+        return self.losses[TOTAL]
 
 
 class TrainStep:
@@ -57,22 +62,32 @@ class TrainStep:
         train_config: Message,
         accumulation_steps: int,
         *,
+        normalizer: Normalizer = Normalizer.MICRO_BATCH,
         variables: Sequence[tf.Variable] | None = None,
+        averages: Averages | None = None,
     ) -> None:
         """Call within `strategy.scope()`, with all variables of model and optimizer made.
 
         `variables` are trained, those that the optimizer was built for; None: all trainable ones.
+        `averages` follow the weights after each update; None: there are none.
         """
         self._strategy = strategy
-        self._model = model
         self._optimizer = optimizer
         self._global_step = global_step
+        self._averages = averages
         self._config = train_config
         self._accumulation = accumulation_steps
         self._replicas = strategy.num_replicas_in_sync
         self._variables = list(model.trainable_variables if variables is None else variables)
         self._sizes = [v.shape.num_elements() for v in self._variables]
-        self._loss_names: list[str] = []
+        self._losses = Losses(
+            model,
+            train_config,
+            normalizer,
+            micro_batches=accumulation_steps * self._replicas,
+            training_step=global_step,
+        )
+        self._terms: list[str] = []  # the names of the losses, known once they are traced
         if accumulation_steps > 1:
             self._sums = _local_variable(sum(self._sizes) + _NUMBERS, "micro_batch_sums")
         # The OD API's code needs no AutoGraph, and converting all of it costs most of a start.
@@ -83,16 +98,21 @@ class TrainStep:
     def __call__(self, iterator: Any, requests: Requests) -> StepResult:
         asked = tf.constant([float(requests.save), float(requests.stop)])
         out = self._strategy.experimental_local_results(self._step(iterator, asked))[0].numpy()
-        step, rate, norm, micro_batches, images, *losses, save, stop = out.tolist()
+        step, rate, norm, divisor, total, regularization, *sums = out.tolist()
+        micro_batches, images, _, *terms, save, stop = sums
+        losses = dict(zip(self._terms, terms, strict=False))  # the rest is padding
+        if self._config.add_regularization_loss:
+            losses[REGULARIZATION] = regularization
         return StepResult(
             step=int(step),
             images=round(images),
             micro_batches=round(micro_batches),
             learning_rate=rate,
-            losses=dict(zip(self._loss_names, losses, strict=False)),  # the rest is padding
+            losses=losses | {TOTAL: total},
             gradient_norm=norm,
             save=save > 0.5,
             stop=stop > 0.5,
+            divisor=divisor,
         )
 
     @property
@@ -131,44 +151,37 @@ class TrainStep:
         self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
     ) -> tf.Tensor:
         """What this micro-batch adds to the global batch, as one vector [parameters + _NUMBERS]:
-        its share of the gradients, 1 micro-batch, its images, its share of each loss."""
-        set_training(self._model, True)
-        labels = model_lib.unstack_batch(
-            labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
-        )
-        share = 1.0 / (self._replicas * self._accumulation)
+        gradients, 1 micro-batch, its images, its part of the divisor, its losses."""
         with tf.GradientTape() as tape:
-            losses, _ = model_lib_v2._compute_losses_and_predictions_dicts(
-                self._model,
-                features,
-                labels,
-                training_step=self._global_step,
-                add_regularization_loss=self._config.add_regularization_loss,
-            )
-            total = losses["Loss/total_loss"] * share
+            part = self._losses.part(features, labels)
+        gradients = self._gradients(tape, part.total)
+        self._terms = sorted(part.terms)
+        images = tf.cast(tf.shape(features["image"])[0], tf.float32)
+        numbers = [tf.ones([]), images, part.count, *(part.terms[name] for name in self._terms)]
+        return tf.concat(
+            [gradients, tf.stack(numbers), tf.zeros([_NUMBERS - len(numbers)])], axis=0
+        )
+
+    def _gradients(self, tape: tf.GradientTape, total: tf.Tensor) -> tf.Tensor:
+        """Of all variables, as one float32 vector; 0 where `total` does not depend on one."""
         gradients = tape.gradient(
             total, self._variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        self._loss_names = sorted(losses)
-        images = tf.cast(tf.shape(features["image"])[0], tf.float32)
-        numbers = [1.0, images, *(losses[name] * share for name in self._loss_names)]
-        return tf.concat(
-            [
-                *(tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients),
-                tf.stack([tf.cast(n, tf.float32) for n in numbers]),
-                tf.zeros([_NUMBERS - len(numbers)]),
-            ],
-            axis=0,
-        )
+        return tf.concat([tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients], axis=0)
 
     def _update(self, sums: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
-        """All-reduce once, clip, apply. Returns what `__call__` reads, as one vector."""
+        """All-reduce once, divide, clip, apply. Returns what `__call__` reads, as one vector."""
         packed = tf.concat([sums, asked], axis=0)
         if self._replicas > 1:
             packed = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.SUM, packed
             )
         gradients, numbers = packed[: sum(self._sizes)], packed[sum(self._sizes) :]
+        divisor = tf.maximum(numbers[_COUNT], 1.0)
+        terms = numbers[_COUNT + 1 : -asked.shape[0]] / divisor
+        with tf.GradientTape() as tape:
+            regularization = self._losses.regularization()
+        gradients = gradients / divisor + self._gradients(tape, regularization)
         norm = tf.norm(gradients)
         threshold = self._config.gradient_clipping_by_norm
         if threshold > 0:
@@ -183,8 +196,12 @@ class TrainStep:
             zip(pieces, self._variables, strict=True), experimental_aggregate_gradients=False
         )
         self._global_step.assign_add(1)
+        if self._averages is not None:
+            self._averages.update(self._global_step.read_value())
         done = tf.cast(self._global_step.read_value(), tf.float32)
-        return tf.concat([tf.stack([done, rate, norm]), numbers], axis=0)
+        total = tf.reduce_sum(terms) + regularization
+        facts = tf.stack([done, rate, norm, divisor, total, regularization])
+        return tf.concat([facts, numbers[: _COUNT + 1], terms, numbers[-asked.shape[0] :]], axis=0)
 
 
 def _local_variable(size: int, name: str) -> tf.Variable:

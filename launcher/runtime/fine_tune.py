@@ -3,8 +3,9 @@
 The rule of what is enough. `classification` and `detection` name parts (backbone, feature
 extractor) whose layers do not depend on the classes: of the same architecture every variable is
 there in the same shape, so anything less is another architecture, some of whose layers match
-because they are numbered alike. `full` adds the heads. Those of other classes have other shapes and start anew, but
-the feature extractor must be whole, and something of the heads be restored: else the word is wrong.
+because they are numbered alike. `full` adds the heads. Those of other classes have other shapes
+and start anew, but the feature extractor must be whole, and something of the heads be restored:
+else the word is wrong.
 """
 
 from collections.abc import Sequence

@@ -50,6 +50,9 @@ class Writers:
 
     def step(self, result: StepResult) -> None:
         speed = self._speed.after_step()
+        last = result.step == self._config.total_steps
+        beat = last or time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS
+        self._count_bad_records(beat)
         row: dict[str, Any] = {
             "step": result.step,
             "total_steps": self._config.total_steps,
@@ -60,12 +63,8 @@ class Writers:
             "images_per_second": speed,
             "bad_records": self._bad_of_all,
         }
-        last = result.step == self._config.total_steps
-        self._write_bad_records()
-        if last or time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS:
+        if beat:
             self._last_heartbeat = time.monotonic()
-            if self._config.max_bad_records:
-                self._bad_of_all = len(read_bad_records(self._paths))
             write_json(self._paths.progress(self._worker), row | {"pid": os.getpid()})
         if self._board is not None and (last or result.step % self._every == 0):
             append_jsonl(
@@ -81,8 +80,8 @@ class Writers:
             )
             _scalars(self._board, result, speed)
 
-    def _write_bad_records(self) -> None:
-        """What is new: the other workers and `status` count all files together."""
+    def _count_bad_records(self, beat: bool) -> None:
+        """Write down what is new here; count those of all workers when it is time for a beat."""
         for error in list(self._bad_records.values())[self._bad_written :]:
             (problem,) = error.problems
             append_jsonl(
@@ -90,6 +89,8 @@ class Writers:
                 {"place": problem.place, "what": problem.what, "attempt": self._attempt},
             )
             self._bad_written += 1
+        if beat and self._config.max_bad_records:
+            self._bad_of_all = len(read_bad_records(self._paths))
 
     def close(self) -> None:
         if self._board is not None:

@@ -5,13 +5,19 @@ exporter reads our checkpoints.
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from launcher.contract import RunPaths
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, DivergedError, StorageError
+from launcher.odapi.averages import KEY, Averages
+from launcher.runtime import failures
+from launcher.runtime.checkpoint_files import CheckpointFiles, flaw, reason
+
+_ASIDE = "checkpoints/damaged"
 
 
 class Checkpoints:
@@ -24,68 +30,152 @@ class Checkpoints:
         optimizer: Any,
         keep: int,
         worker: int,
+        averages: Averages | None = None,
+        say: Callable[[str], None] = print,
     ) -> None:
-        self._shared = paths.checkpoints
+        self._files = CheckpointFiles(paths)
+        self._worker = worker
         # Reading variables that differ between replicas (batch-norm moments) takes all workers, so
         # all of them save; what the others write is thrown away.
-        self._throwaway = None if worker == 0 else self._shared / f".worker-{worker}"
-        self._checkpoint = tf.train.Checkpoint(step=step, model=model, optimizer=optimizer)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint,
-            str(self._throwaway or self._shared),
-            max_to_keep=keep if worker == 0 else 1,
-            checkpoint_name="ckpt",
-        )
+        self._throwaway = None if worker == 0 else paths.checkpoints / f".worker-{worker}"
+        more = {KEY: averages.saved} if averages else {}
+        self._checkpoint = tf.train.Checkpoint(step=step, model=model, optimizer=optimizer, **more)
+        self._weights = list(getattr(model, "trainable_variables", []))
         self._step = step
+        self._keep = keep
+        self._say = say
+        self._manager: tf.train.CheckpointManager | None = None
 
     def restore_newest(self) -> int:
-        """Continue from the newest checkpoint, or start at step 0. Returns the steps done.
+        """Continue from the newest good checkpoint, or start at step 0. Returns the steps done.
 
-        Raises ConfigError when the checkpoint is of another model or optimizer, or damaged.
+        Worker 0 chooses and tells the others, within `strategy.scope()`; those that it cannot read
+        are set aside. Raises ConfigError when there are checkpoints and all are damaged, or the
+        chosen one is of another model or optimizer.
         """
-        newest = tf.train.latest_checkpoint(str(self._shared))
-        if newest is None:
-            return 0
+        chosen = _from_worker_0(self._choose() if self._worker == 0 else 0)
+        if self._throwaway is not None:
+            shutil.rmtree(self._throwaway, ignore_errors=True)
+        return self._restore(self._files.prefix(chosen)) if chosen else 0
+
+    def _choose(self) -> int:
+        """The step of the newest good checkpoint, 0 when none was ever saved."""
+        for name in self._files.remove_half_written():
+            self._say(f"{name} was not finished when its writer ended: removed")
+        flaws: dict[int, str] = {}
+        for step in self._files.steps():
+            found = flaw(self._files.prefix(step))
+            if found is None:
+                for bad, why in flaws.items():
+                    self._files.set_aside(bad)
+                    self._say(f"ckpt-{bad} is damaged ({why}): set aside in {_ASIDE}")
+                self._files.write_state()
+                return step
+            flaws[step] = found
+        # They stay where they are: the next start must not take the folder for a new run's.
+        lost = set(self._files.named()) - set(flaws)
+        flaws |= dict.fromkeys(sorted(lost, reverse=True), "its files are gone")
+        if flaws:
+            told = "; ".join(f"ckpt-{step}: {why}" for step, why in flaws.items())
+            raise ConfigError(
+                f"none of the checkpoints can be read ({told})",
+                place=str(self._files.folder),
+                remedy="Put the files of one back from a copy and submit with --resume, "
+                "or submit with --replace to start anew",
+            )
+        return 0
+
+    def _restore(self, prefix: str) -> int:
         try:
-            self._checkpoint.restore(newest).assert_existing_objects_matched()
+            self._checkpoint.restore(prefix).assert_existing_objects_matched()
         except (AssertionError, ValueError) as e:
             raise ConfigError(
-                f"this checkpoint is not of the run's model ({_reason(e)})",
-                place=newest,
+                f"this checkpoint is not of the run's model ({reason(e)})",
+                place=prefix,
                 remedy="Submit with --replace to start anew, or under another name",
             ) from None
-        except (tf.errors.OpError, IndexError) as e:  # IndexError: a data file is cut short
-            raise ConfigError(
-                f"this checkpoint cannot be read ({_reason(e)})",
-                place=newest,
-                remedy=self._other_start(newest),
+        except (tf.errors.OpError, IndexError) as e:
+            # Worker 0 has read it whole: this is the reader's trouble, not the file's.
+            raise StorageError(
+                f"this checkpoint cannot be read here ({reason(e)})",
+                place=prefix,
+                remedy="Check that this worker's mount of run_dir is that of worker 0",
             ) from None
         return int(self._step.numpy())
 
-    def _other_start(self, unreadable: str) -> str:
-        anew = "submit with --replace to start anew"
-        steps = [_step_of(path) for path in self._shared.glob("ckpt-*.index")]
-        older = [step for step in steps if step < _step_of(Path(f"{unreadable}.index"))]
-        if not older:
-            return f"Put its files back from a copy, or {anew}"
-        return (
-            f'Write model_checkpoint_path: "ckpt-{max(older)}" into {self._shared / "checkpoint"} '
-            f"and submit with --resume, or {anew}"
-        )
-
     def save(self) -> Path:
-        """All workers call it after the same step. Returns the prefix `ckpt-<step>`."""
-        prefix = self._manager.save(checkpoint_number=self._step)
-        if self._throwaway is not None:
-            shutil.rmtree(self._throwaway, ignore_errors=True)
+        """All workers call it after the same step. Returns the prefix `ckpt-<step>`.
+
+        Raises StorageError when it cannot be written, with nothing left of it and the one before
+        as good as it was; DivergedError when there is a weight that is no number.
+        """
+        step = int(self._step.numpy())
+        self._require_finite(step)
+        try:
+            prefix = self._manager_of_group().save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as e:
+            if failures.is_from_peer(e):
+                raise
+            self._undo(step)
+            raise StorageError(
+                f"cannot save the checkpoint of step {step} ({failures.first_line(e)})",
+                place=str(self._files.folder),
+                remedy="Free some space, or choose another place with run_dir; "
+                "the checkpoint before is good",
+            ) from e
+        finally:
+            if self._throwaway is not None:
+                shutil.rmtree(self._throwaway, ignore_errors=True)
         return Path(prefix)
 
+    def distrust(self, step: int) -> None:
+        """Set aside the checkpoint of `step`, if there is one: the step after it was not finite.
 
-def _step_of(index: Path) -> int:
-    number = index.stem.removeprefix("ckpt-")
-    return int(number) if number.isdecimal() else -1
+        Its weights are numbers still, but a run that went on from it would end at once.
+        """
+        if self._worker == 0 and step in self._files.steps():
+            self._files.set_aside(step)
+            self._files.write_state()
+            self._say(f"ckpt-{step} leads to a loss that is not finite: set aside in {_ASIDE}")
+
+    def _manager_of_group(self) -> tf.train.CheckpointManager:
+        """Made at the first save: it takes over the state file as `restore_newest` left it."""
+        if self._manager is None:
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint,
+                str(self._throwaway or self._files.folder),
+                max_to_keep=self._keep if self._worker == 0 else 1,
+                checkpoint_name="ckpt",
+            )
+        return self._manager
+
+    def _undo(self, step: int) -> None:
+        if self._worker == 0 and step not in self._files.named():
+            self._files.remove(step)
+
+    def _require_finite(self, step: int) -> None:
+        for weight in self._weights:
+            if not bool(tf.reduce_all(tf.math.is_finite(weight))):
+                raise DivergedError(
+                    f"the weights {weight.name} are no longer finite",
+                    place=f"step {step}",
+                    remedy="The last checkpoint is from before; "
+                    "lower the rate or lengthen the warm-up",
+                )
 
 
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+def _from_worker_0(step: int) -> int:
+    """The same on all workers: the first replica's number."""
+    strategy = tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync == 1:
+        return step
+
+    @tf.function
+    def told() -> tf.Tensor:
+        def mine() -> tf.Tensor:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(tf.equal(replica, 0), tf.constant(step, tf.int32), 0)
+
+        return strategy.reduce("SUM", strategy.run(mine), axis=None)
+
+    return int(told())

@@ -9,13 +9,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from launcher.contract import RunPaths, WorkerConfig
+from launcher.contract import RunPaths, WorkerConfig, write_json
 from launcher.errors import DivergedError, WorkerExit
+from launcher.odapi.averages import Averages
+from launcher.odapi.normalizers import WORDS, normalizer_of
 from launcher.odapi.protos import Message
-from launcher.runtime import applied, devices, fine_tune
+from launcher.runtime import applied, devices, fine_tune, freeze
 from launcher.runtime.checkpoints import Checkpoints
-from launcher.runtime.inputs import train_dataset
+from launcher.runtime.input_count import InputCount
+from launcher.runtime.inputs import make_source, train_dataset
 from launcher.runtime.model import build_model, build_optimizer
+from launcher.runtime.source import Share, Source
 from launcher.runtime.step import Requests, StepResult, TrainStep
 from launcher.runtime.watchdog import Watchdog
 from launcher.runtime.writers import Writers
@@ -49,7 +53,16 @@ class Training:
         self._watchdog = watchdog
         self._stop_asked = False
         tf.random.set_seed(config.seed * 1_000_003 + worker)
+        self.source: Source = make_source(
+            pipeline,
+            Share(config.workers, worker, config.global_batch),
+            seed=config.seed,
+            max_bad_records=config.max_bad_records,
+            say=say,
+        )
         say(f"building the model for {strategy.num_replicas_in_sync} replicas")
+        normalizer = normalizer_of(pipeline.model, config.loss_normalizer)
+        say(f"the summed loss is divided by {WORDS[normalizer]}")
         with strategy.scope():
             self._global_step = tf.Variable(
                 0,
@@ -59,9 +72,13 @@ class Training:
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
             self._model = build_model(pipeline, strategy)
-            self._optimizer, _ = build_optimizer(
-                pipeline, self._global_step, self._model.trainable_variables
-            )
+            if worker == 0:
+                write_json(paths.variables, freeze.listing(self._model))
+            chosen = freeze.apply(self._model, pipeline.train_config)
+            if chosen.frozen:
+                say(str(chosen))
+            self._optimizer, _ = build_optimizer(pipeline, self._global_step, chosen.trained)
+            averages = Averages(self._model, config.ema_decay) if config.ema_decay else None
             self._checkpoints = Checkpoints(
                 paths,
                 step=self._global_step,
@@ -69,8 +86,12 @@ class Training:
                 optimizer=self._optimizer,
                 keep=config.keep_checkpoints,
                 worker=worker,
+                averages=averages,
+                say=say,
             )
-            self._done = self._start_weights()
+            self._done = self._start_weights(paths)
+            if averages and not self._done:
+                averages.start(strategy)
             self._step = TrainStep(
                 strategy,
                 self._model,
@@ -78,9 +99,18 @@ class Training:
                 self._global_step,
                 pipeline.train_config,
                 config.accumulation_steps,
+                normalizer=normalizer,
+                variables=chosen.trained,
+                averages=averages,
             )
+        self.source.require_same_records(paths.records, done=self._done, worker=worker)
         self._iterator = iter(self._dataset(threads))
-        self._writers = Writers(paths, config, worker)
+        self._writers = Writers(paths, config, worker, self.source.bad)
+
+    @property
+    def done(self) -> int:
+        """Steps, those of earlier attempts included."""
+        return self._done
 
     def run(self) -> WorkerExit:
         signal.signal(signal.SIGTERM, self._ask_to_stop)
@@ -94,6 +124,7 @@ class Training:
                 first = False
             if self._save_now(result, saved):
                 say(f"step {result.step}: saving a checkpoint")
+                self._watchdog.saving()
                 self._checkpoints.save()
                 saved, saved_at = result.step, time.monotonic()
                 self._watchdog.beat(result.step)
@@ -113,9 +144,11 @@ class Training:
         self._watchdog.beat(result.step)
         applied.check_step(self._config, self._pipeline.train_config.optimizer, result)
         if not math.isfinite(result.loss) or not math.isfinite(result.gradient_norm):
+            self._checkpoints.distrust(result.step - 1)
             raise DivergedError(
                 f"the loss is {result.loss} and the gradient's norm {result.gradient_norm} "
-                f"at the learning rate {result.learning_rate:g}",
+                f"at the learning rate {result.learning_rate:g}; "
+                f"{self.source.describe(result.step)}",
                 place=f"step {result.step}",
                 remedy="The last checkpoint is from before; lower the rate or lengthen the warm-up",
             )
@@ -151,28 +184,36 @@ class Training:
         if self._worker == 0:
             time.sleep(_CHIEF_LEAVES_LATER_SECONDS)
 
-    def _start_weights(self) -> int:
+    def _start_weights(self, paths: RunPaths) -> int:
         done = self._checkpoints.restore_newest()
         if done:
             say(f"continuing after step {done}")
         elif self._pipeline.train_config.fine_tune_checkpoint:
-            say(fine_tune.restore(self._model, self._pipeline.train_config))
+            restored = fine_tune.restore(self._model, self._pipeline.train_config)
+            for line in restored.lines():
+                say(line)
+            if self._worker == 0:
+                write_json(paths.fine_tune, restored.to_json())
         else:
             say("starting from random weights")
         return done
 
     def _dataset(self, threads: int) -> Any:
+        devices_here = max(1, self._config.gpus_per_worker)
+        count = InputCount(self._config.accumulation_steps * devices_here)
+        self._watchdog.watch_input(count.lacks, self.source.stuck)
+
         def per_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return train_dataset(
+            dataset = train_dataset(
                 self._pipeline,
                 self._model,
-                workers=self._config.workers,
-                worker=self._worker,
                 batch=self._config.per_replica_batch,
                 seed=self._config.seed,
-                first_epoch=self._done,
+                first_step=self._done,
                 threads=threads,
+                source=self.source,
             )
+            return count.counted(dataset)
 
         return self._strategy.distribute_datasets_from_function(per_worker)
 

@@ -1,15 +1,24 @@
-"""The series of checkpoints: of this model, of another, and damaged."""
+"""The series of checkpoints: of this model, of another, damaged, half-written, without room."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher.contract import RunPaths
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, DivergedError, StorageError
+from launcher.evaluate.follow import listed_steps
 
 pytestmark = pytest.mark.tensorflow
+
+DATA = "data-00000-of-00001"
 
 
 @pytest.fixture(scope="module")
@@ -21,20 +30,45 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     return paths
 
 
-def checkpoints(paths: RunPaths, *, step: int = 0, size: int = 50, name: str = "weight") -> Any:
+@pytest.fixture
+def run(saved: RunPaths, tmp_path: Path) -> RunPaths:
+    """A copy. The names in the state file are relative, as a run that was copied needs them."""
+    paths = RunPaths(tmp_path)
+    shutil.copytree(saved.checkpoints, paths.checkpoints)
+    return paths
+
+
+def checkpoints(
+    paths: RunPaths,
+    *,
+    step: int = 0,
+    size: int = 50,
+    name: str = "weight",
+    said: list[str] | None = None,
+) -> Any:
     import tensorflow as tf
 
     from launcher.runtime.checkpoints import Checkpoints
 
-    model = tf.train.Checkpoint(**{name: tf.Variable(tf.ones([size, size]))})
+    model = tf.Module()
+    setattr(model, name, tf.Variable(tf.random.normal([size, size])))
     optimizer = tf.train.Checkpoint(momentum=tf.Variable(tf.zeros([size, size])))
     count = tf.Variable(step, dtype=tf.int64)
-    return Checkpoints(paths, step=count, model=model, optimizer=optimizer, keep=7, worker=0)
+    return Checkpoints(
+        paths, step=count, model=model, optimizer=optimizer, keep=7, worker=0,
+        say=(said if said is not None else []).append,
+    )  # fmt: skip
 
 
-def test_the_newest_is_continued(saved: RunPaths, tmp_path: Path) -> None:
-    assert checkpoints(saved).restore_newest() == 5
-    assert checkpoints(RunPaths(tmp_path)).restore_newest() == 0
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_is_continued(run: RunPaths, tmp_path: Path) -> None:
+    before = names(run.checkpoints)
+    assert checkpoints(run).restore_newest() == 5
+    assert names(run.checkpoints) == before
+    assert checkpoints(RunPaths(tmp_path / "new")).restore_newest() == 0
 
 
 @pytest.mark.parametrize("other", [{"size": 51}, {"name": "kernel"}])
@@ -47,28 +81,153 @@ def test_one_of_another_model_is_told(saved: RunPaths, other: dict[str, Any]) ->
     assert problem.remedy == "Submit with --replace to start anew, or under another name"
 
 
-@pytest.mark.parametrize("part", ["data-00000-of-00001", "index"])
-def test_a_damaged_one_names_the_way_out(saved: RunPaths, tmp_path: Path, part: str) -> None:
-    paths = RunPaths(tmp_path)
-    shutil.copytree(saved.checkpoints, paths.checkpoints)
-    # The names in the state file are relative, as a run that was copied needs them.
-    damaged = paths.checkpoints / f"ckpt-5.{part}"
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    with pytest.raises(ConfigError) as caught:
-        checkpoints(paths).restore_newest()
-    (problem,) = caught.value.problems
-    assert problem.place == str(paths.checkpoints / "ckpt-5")
-    assert problem.what.startswith("this checkpoint cannot be read (")
-    state = paths.checkpoints / "checkpoint"
-    advice = 'model_checkpoint_path: "ckpt-3"'
-    assert problem.remedy == (
-        f"Write {advice} into {state} and submit with --resume, "
-        "or submit with --replace to start anew"
-    )
-    state.write_text(f"{advice}\n")  # the advice works
-    assert checkpoints(paths).restore_newest() == 3
-    for file in paths.checkpoints.glob("ckpt-3.*"):
-        file.rename(file.with_name(file.name.replace("-3", "-6")))
-    state.write_text('model_checkpoint_path: "ckpt-5"\n')
-    with pytest.raises(ConfigError, match="Put its files back from a copy, or submit with --repl"):
-        checkpoints(paths).restore_newest()
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip(path: Path) -> None:
+    """One bit, in the middle of the matrix or of the index's first block."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if path.name.endswith(DATA) else 40] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", [DATA, "index"])
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+def test_a_damaged_one_is_set_aside_for_the_one_before(
+    run: RunPaths, part: str, damage: Callable[[Path], object]
+) -> None:
+    damage(run.checkpoints / f"ckpt-5.{part}")
+    left = {path.name for path in run.checkpoints.glob("ckpt-5.*")}
+    said: list[str] = []
+    again = checkpoints(run, said=said)
+    assert again.restore_newest() == 3
+    assert set(names(run.damaged)) == left
+    (line,) = said
+    assert line.startswith("ckpt-5 is damaged (")
+    assert line.endswith("): set aside in checkpoints/damaged")
+    assert listed_steps(run.checkpoints) == [3], "the evaluator looks for no other"
+
+    # Step 5 is trained again, and saved under its number.
+    again._step.assign(5)
+    again.save()
+    assert listed_steps(run.checkpoints) == [3, 5]
+    assert checkpoints(run).restore_newest() == 5
+
+
+@pytest.mark.parametrize("text", [None, "", "\0\xff", 'model_checkpoint_path: "ckpt-9"\n'])
+def test_the_state_file_is_written_anew_from_what_is_there(run: RunPaths, text: str | None) -> None:
+    """Gone, empty, garbage, or naming a file that is not there."""
+    state = run.checkpoints / "checkpoint"
+    state.unlink()
+    if text is not None:
+        state.write_text(text)
+    assert checkpoints(run).restore_newest() == 5
+    assert listed_steps(run.checkpoints) == [3, 5]
+
+
+def test_two_damaged_ones_are_both_set_aside(run: RunPaths) -> None:
+    newest = checkpoints(run, step=8)
+    newest.save()
+    flip(run.checkpoints / f"ckpt-8.{DATA}")
+    cut(run.checkpoints / "ckpt-5.index")
+    said: list[str] = []
+    assert checkpoints(run, said=said).restore_newest() == 3
+    assert [line.split()[0] for line in said] == ["ckpt-8", "ckpt-5"]
+    assert len(names(run.damaged)) == 4
+
+
+def test_none_that_can_be_read_is_an_error_each_time(run: RunPaths) -> None:
+    """And not a start from step 0."""
+    cut(run.checkpoints / "ckpt-3.index")
+    for path in run.checkpoints.glob("ckpt-5.*"):
+        path.unlink()
+    for _ in range(2):
+        with pytest.raises(ConfigError) as caught:
+            checkpoints(run).restore_newest()
+        (problem,) = caught.value.problems
+        assert problem.place == str(run.checkpoints)
+        assert problem.what.startswith("none of the checkpoints can be read (ckpt-3: ")
+        assert problem.what.endswith("; ckpt-5: its files are gone)")
+        assert "submit with --resume, or submit with --replace" in problem.remedy
+    assert not run.damaged.exists()
+
+
+# A save of 400 MB, which takes long enough to be killed in it.
+SAVES = """
+import sys
+from pathlib import Path
+from launcher.contract import RunPaths
+from tests.runtime.test_checkpoints import checkpoints
+big = checkpoints(RunPaths(Path(sys.argv[1])), step=7, size=7000)
+big.save()
+"""
+
+
+def test_a_save_that_is_killed_leaves_the_one_before(run: RunPaths) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SAVES, str(run.root)])
+    while not list(run.checkpoints.glob("ckpt-7*")):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run.checkpoints / "ckpt-7.index").exists(), "killed too late to test anything"
+    said: list[str] = []
+    assert checkpoints(run, said=said).restore_newest() == 5
+    assert said == ["ckpt-7_temp was not finished when its writer ended: removed"]
+    assert not list(run.checkpoints.glob("*7*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs takes a right that this user does not have")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_the_one_before_good(small_disk: Path) -> None:
+    paths = RunPaths(small_disk)
+    ours = checkpoints(paths, step=3, size=400)  # 1.3 MB
+    assert ours.restore_newest() == 0
+    ours.save()
+    full = small_disk / "full"
+    full.write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096 - 500_000))
+    before = names(paths.checkpoints)
+    ours._step.assign(5)
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            ours.save()
+        (problem,) = caught.value.problems
+        assert problem.place == str(paths.checkpoints)
+        assert problem.what.startswith("cannot save the checkpoint of step 5 (")
+        assert "No space left on device" in problem.what
+        assert names(paths.checkpoints) == before
+    assert checkpoints(paths, size=400).restore_newest() == 3
+    full.unlink()
+    ours.save()
+    assert listed_steps(paths.checkpoints) == [3, 5]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(run: RunPaths) -> None:
+    ours = checkpoints(run, step=9)
+    weight = ours._weights[0]
+    weight.assign(weight / 0.0)
+    with pytest.raises(DivergedError, match=r"step 9: the weights .* are no longer finite"):
+        ours.save()
+    assert checkpoints(run).restore_newest() == 5
+
+
+def test_one_whose_next_step_is_not_finite_is_set_aside(run: RunPaths) -> None:
+    checkpoints(run).distrust(4)
+    assert not run.damaged.exists()
+    said: list[str] = []
+    checkpoints(run, said=said).distrust(5)
+    assert said == ["ckpt-5 leads to a loss that is not finite: set aside in checkpoints/damaged"]
+    assert listed_steps(run.checkpoints) == [3]
+    checkpoints(run).distrust(3)
+    assert checkpoints(run).restore_newest() == 0

@@ -18,6 +18,15 @@ from tests.runtime.small_pipelines import demo_pipeline, small_recipe
 pytestmark = pytest.mark.tensorflow
 
 STEP = 24  # images of a step in the tests of the order
+SIDE = 128
+
+# One of each set of augmentations that a published recipe has.
+AUGMENTED = (
+    "efficientdet_d0",
+    "ssd_mobilenet_v2_320",
+    "faster_rcnn_resnet50_v1_1024",
+    "centernet_hourglass104_512",
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +116,19 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+class Squares:
+    """What the input needs of a model: images of one size."""
+
+    def preprocess(self, images: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        return tf.image.resize(images, [SIDE, SIDE]) / 255.0, tf.constant([[SIDE, SIDE, 3]])
+
+
 @pytest.fixture(scope="module")
-def model(shapes: Path) -> Any:
+def model() -> Squares:
     compat.load()
-    import tensorflow as tf
-
-    from launcher.runtime.model import build_model
-
-    return build_model(demo_pipeline(shapes, batch=8, steps=4), tf.distribute.get_strategy())
+    return Squares()
 
 
 def elements(message: Any, model: Any, count: int, **more: Any) -> list[tuple[Any, Any]]:
@@ -131,9 +145,12 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-def test_augmented_images_are_those_of_their_position(shapes: Path, model: Any) -> None:
+@pytest.mark.parametrize("recipe", AUGMENTED)
+def test_augmented_images_are_those_of_their_position(
+    shapes: Path, model: Any, recipe: str
+) -> None:
     """Resumed, on two workers, with other threads: the same pictures and boxes."""
-    message = small_recipe("efficientdet_d0", shapes, side=128, batch=8)
+    message = small_recipe(recipe, shapes, side=SIDE, batch=8)
     whole = elements(message, model, 12)
     assert all(same(a, b) for a, b in zip(whole, elements(message, model, 12), strict=True))
     resumed = elements(message, model, 6, first_step=3, threads=1)

@@ -101,8 +101,9 @@ class Watchdog(threading.Thread):
         stacks = "the stacks of all threads are in this worker's log"
         if self._saving:
             return Stall(f"saving the checkpoint did not end within {limit}; {stacks}", own=True)
-        if self._waits_for_input(self._steps + 1):
-            place = self._stuck(seconds / 2)
+        place = self._stuck(seconds / 2)
+        # Before the first step the input is not asked for: the step is being traced.
+        if self._waits_for_input(self._steps + 1) and (self._steps or place):
             why = f"{place} cannot be read: the disk does not answer" if place else "no images came"
             return Stall(
                 f"waiting for input since {seconds:.0f} s: {why} within {limit}; {stacks}", True

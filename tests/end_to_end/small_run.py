@@ -15,12 +15,14 @@ from launcher.backends import lock, orphans
 from launcher.contract import RunPaths, State, read_json, read_jsonl
 from launcher.data import make_shapes
 from launcher.odapi import pipeline
+from launcher.records import RecordWriter, read_records
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.config"
 SIDE = 64
 """Pixels: the 4 images of a worker's micro-batch take about 50 ms a step on one core."""
 GLOBAL_BATCH = 8
-TRAIN_FILES = 4
+SINGLE = "train.record-single"
+"""The train file that has one record."""
 
 T = TypeVar("T")
 
@@ -194,8 +196,12 @@ def make_run(
     sections: str = "",
     val_images: int = 4,
 ) -> SmallRun:
-    """The demo's model at 64 px on 64 images in four files; two workers of four images each."""
+    """The demo's model at 64 px; 64 images in four files, one in a fifth; two workers of four each."""
     make_shapes(folder / "data", train_images=64, val_images=val_images, image_size=SIDE, seed=1)
+    # One record for itself: in an epoch it is one worker's, so that a fault of it is of that one.
+    first = next(read_records(folder / "data" / "train.record-00000-of-00004"))
+    with RecordWriter(folder / "data" / SINGLE) as writer:
+        writer.write(first.data)
     message = pipeline.read(DEMO)
     resizer = message.model.ssd.image_resizer.fixed_shape_resizer
     resizer.height = resizer.width = SIDE

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from launcher.contract import read_jsonl, read_train_rows
-from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
+from tests.end_to_end.small_run import GLOBAL_BATCH, SINGLE, SmallRun, make_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
@@ -86,16 +86,16 @@ def test_stop_of_a_worker_is_noticed_and_named(run: SmallRun) -> None:
 def test_input_that_blocks_is_noticed_and_named(run: SmallRun) -> None:
     """A record file is a FIFO that nobody writes to, for the first worker that opens it."""
     attempt, used = run.running(), restarts(run)
-    record = run.folder / "data" / "train.record-00001-of-00004"
-    blocked = blocked_by_a_fifo(run, record)
+    record = run.folder / "data" / SINGLE
+    (blocked,) = blocked_by_a_fifo(run, record)
     began = time.monotonic()
     told = run.wait_attempt(attempt + 1)
     assert time.monotonic() - began < STALL_SECONDS + LEAVE_SECONDS
     assert told["reason"] == "peer-lost"
     named = re.match(r"(worker-\d): waiting for input since (\d+) s: ", told["message"])
     assert named, told["message"]
-    assert named[1] in blocked
-    assert f"{record}: record " in told["message"]
+    assert named[1] == blocked
+    assert f"{record}: record 0 at byte 0 cannot be read" in told["message"]
     assert STALL_SECONDS <= int(named[2]) <= STALL_SECONDS + 5
     assert restarts(run) == used + 1
     log = run.log(attempt, named[1])

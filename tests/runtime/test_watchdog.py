@@ -94,6 +94,17 @@ main_thread_waits()
     )
 
 
+@pytest.mark.parametrize("place", ["", "/d/a.record: record 7"])
+def test_before_the_first_step_only_a_read_that_hangs_is_blamed(start: Start, place: str) -> None:
+    code = f"""
+dog.watch_input(lambda steps: True, lambda seconds: {place!r})
+main_thread_waits()
+"""
+    own, message = verdict(start(code, stall=0.2))
+    assert own == bool(place)
+    assert message.startswith(f"waiting for input since 1 s: {place}" if place else "no step ended")
+
+
 def test_one_that_waits_for_the_others_lets_them_speak_first(start: Start) -> None:
     ready = "dog.watch_input(lambda steps: False, lambda seconds: '')"
     code = f"{ready}; dog.beat(31); main_thread_waits()"

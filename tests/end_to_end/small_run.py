@@ -196,7 +196,7 @@ def make_run(
     sections: str = "",
     val_images: int = 4,
 ) -> SmallRun:
-    """The demo's model at 64 px; 64 images in four files, one in a fifth; two workers of four each."""
+    """The demo's model at 64 px on 64 images in four files and one in a fifth; two workers."""
     make_shapes(folder / "data", train_images=64, val_images=val_images, image_size=SIDE, seed=1)
     # One record for itself: in an epoch it is one worker's, so that a fault of it is of that one.
     first = next(read_records(folder / "data" / "train.record-00000-of-00004"))

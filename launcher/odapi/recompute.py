@@ -1,7 +1,7 @@
 """Gradient checkpointing: activations computed again in the backward pass instead of kept.
 
-`apply(model)` makes a built detection model run its backbone in segments, its BiFPN in cells and
-its other feature layers in one piece each. Of a segment only the inputs are kept; when its gradient
+`apply(model)` makes a built detection model run its backbone in segments and its BiFPN in cells. Of
+a segment only the inputs are kept; when its gradient
 is asked for, the segment runs once more and its activations live for that moment. Variables,
 their names and checkpoints stay as they are, and so do the gradients.
 
@@ -15,7 +15,7 @@ from above, and gives its own away when all of them are there.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -108,22 +108,16 @@ def _draw() -> Any:
     return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Applied:
-    """What `apply` found in a model."""
+    """What `apply` did to a model."""
 
-    backbone: int = 0
-    cells: int = 0
-    others: int = 0
-    names: list[str] = field(default_factory=list)
+    backbone: int  # segments
+    cells: int  # of a BiFPN
 
     def __str__(self) -> str:
-        parts = [f"{self.backbone} segments of the backbone"]
-        if self.cells:
-            parts.append(f"{self.cells} BiFPN cells")
-        if self.others:
-            parts.append(f"{self.others} other parts")
-        return "recompute: " + ", ".join(parts)
+        cells = f", {self.cells} BiFPN cells" if self.cells else ""
+        return f"recompute: {self.backbone} segments of the backbone{cells}"
 
 
 def apply(model: Any) -> Applied:
@@ -131,14 +125,13 @@ def apply(model: Any) -> Applied:
 
     Raises ConfigError for a model none of whose parts can be recomputed.
     """
-    applied = Applied()
     parts = list(model.submodules)
-    for part in parts:
-        if isinstance(part, functional.Functional) and len(part.layers) >= _SMALLEST_BACKBONE:
-            applied.backbone += _cut_functional(part)
-            applied.names.append(part.name)
-        elif type(part).__name__ == "KerasBiFpnFeatureMaps":
-            applied.cells += _cut_bifpn(part)
+    cut = {part: _cut_functional(part) for part in _outer(_functional(parts))}
+    bifpns = [part for part in parts if type(part).__name__ == "KerasBiFpnFeatureMaps"]
+    applied = Applied(
+        backbone=sum(cut[part] for part in _inmost(list(cut))),
+        cells=sum(_cut_bifpn(part) for part in bifpns),
+    )
     if not applied.backbone:
         raise ConfigError(
             f"{type(model).__name__} has no backbone that can be recomputed",
@@ -148,6 +141,27 @@ def apply(model: Any) -> Applied:
     for part in parts:
         _prepare(part)
     return applied
+
+
+def _functional(parts: Sequence[Any]) -> list[Any]:
+    return [
+        part
+        for part in parts
+        if isinstance(part, functional.Functional) and len(part.layers) >= _SMALLEST_BACKBONE
+    ]
+
+
+def _outer(models: Sequence[Any]) -> list[Any]:
+    """Those that are not a layer of another one: its segments hold them already."""
+    inside = {id(layer) for model in models for layer in model.layers}
+    return [model for model in models if id(model) not in inside]
+
+
+def _inmost(models: Sequence[Any]) -> list[Any]:
+    """Those that are run. The OD API keeps a whole classification network beside the model that
+    ends at the feature maps and shares its layers: that one is for checkpoints only."""
+    sets = {id(model): {id(layer) for layer in model.layers} for model in models}
+    return [m for m in models if not any(sets[id(m)] > sets[id(other)] for other in models)]
 
 
 def _prepare(part: Any) -> None:

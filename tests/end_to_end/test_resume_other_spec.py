@@ -21,7 +21,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallRun]:
     run.end_all()
 
 
-def test_a_run_goes_on_with_another_division_and_not_with_another_batch(run: SmallRun) -> None:
+def test_a_run_goes_on_with_another_division_and_its_name_is_free_after_delete(
+    run: SmallRun,
+) -> None:
     assert run.running() == 0
     run.wait(lambda: len(run.saved()) >= 1, "a checkpoint")
     assert run.launcher("cancel", run.name).returncode == 0
@@ -48,3 +50,13 @@ def test_a_run_goes_on_with_another_division_and_not_with_another_batch(run: Sma
     assert {(row["global_batch"], row["accumulation_steps"]) for row in rows} == {(GLOBAL_BATCH, 2)}
     assert rows[-1]["images_seen"] == STEPS * GLOBAL_BATCH
     assert read_jsonl(run.paths.eval_metrics)[-1]["step"] == STEPS
+
+    # The name is free after that, and nothing of the old run is in the new one.
+    assert run.launcher("delete", run.name).returncode == 0
+    assert not run.paths.root.exists()
+    assert run.launcher("status", run.name).returncode == 2
+    run.submit()
+    run.wait(run.rows, "the first step")
+    assert (run.rows()[0]["step"], run.rows()[0]["attempt"]) == (1, 0)
+    assert not run.paths.eval_metrics.exists()
+    assert "starting from random weights" in run.log(0, "worker-0")

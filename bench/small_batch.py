@@ -1,0 +1,241 @@
+"""Small micro-batches at one global batch: mAP by normalization, images per statistic, background.
+
+    .venv/bin/python bench/small_batch.py [--seeds 0 1 2] [--limit 4]     train what is missing
+    .venv/bin/python bench/small_batch.py --table                         print what is there
+
+Every cell trains SSD-MobileNetV2 x0.35 (configs/demo.config, 60 norm layers) at 128 px with 32
+images a step and scores the last checkpoint on 200 images. The moments of normalization are
+taken over 2, 4, 8 or 32 images: in one pass over 32 with `train.statistics_images`, which gives the
+gradients of a loop over 32/n micro-batches of n images (tests/runtime/test_norm_layers.py) in a
+fraction of the time. Finished cells are kept in the results file, so that the command can be
+stopped and given again. The last line is JSON: the best normalization over 2 images
+against batch normalization over 32, the mean over seeds of the worse background.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import launcher
+from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, RunPaths, append_jsonl, read_jsonl
+from launcher.data import make_shapes
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results" / "small_batch.jsonl"
+NORMS = ("batch", "renorm", "group")
+BACKGROUNDS = ("flat", "patchy")
+IMAGES = (2, 4, 8, 32)
+STEPS = 500
+GLOBAL_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run."""
+
+    norm: str
+    images: int  # of one set of moments
+    background: str
+    seed: int
+    steps: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.norm}-{self.images}-{self.background}-{self.seed}-{self.steps}"
+
+
+def main() -> int:
+    options = _arguments()
+    wanted = [
+        Cell(norm, images, background, seed, options.steps)
+        # What decides comes first: the smallest and the reference, one seed of all.
+        for seed, images, background, norm in product(
+            options.seeds,
+            sorted(options.images, key=lambda n: (n != 2, n != GLOBAL_BATCH, n)),
+            options.backgrounds,
+            options.norms,
+        )
+    ]
+    if not options.table:
+        missing = [c for c in wanted if c not in measured(options.results)]
+        train_all(missing[: options.limit], options.results, len(missing))
+    found = measured(options.results)
+    scored = {c: m for c, m in found.items() if c.steps == options.steps}
+    print("\n".join(table(scored)))
+    print(json.dumps(summary(scored)))
+    return 0
+
+
+def train_all(cells: Sequence[Cell], results: Path, missing: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="small-batch-") as folder:
+        for number, cell in enumerate(cells, 1):
+            print(f"{number}/{len(cells)} ({missing} missing): {cell.name} ...", flush=True)
+            started = time.monotonic()
+            score = train(cell, Path(folder))
+            seconds = round(time.monotonic() - started)
+            append_jsonl(results, asdict(cell) | {"mAP": score, "seconds": seconds})
+            print(f"    mAP {score:.4f} in {seconds} s", flush=True)
+
+
+def train(cell: Cell, folder: Path) -> float:
+    """Trains and scores in processes of their own. Returns the mAP of the last checkpoint."""
+    data = folder / cell.background
+    if not data.exists():
+        make_shapes(data, background=cell.background, seed=0)
+    config = (ROOT / "configs" / "demo.config").read_text()
+    for field, value in (
+        ("total_steps", cell.steps),
+        ("num_steps", cell.steps),
+        ("warmup_steps", cell.steps * 8 // 100),
+    ):
+        config = re.sub(rf"\b{field}: \d+", f"{field}: {value}", config)
+    (folder / "model.config").write_text(config)
+    spec = folder / "spec.yaml"
+    spec.write_text(
+        json.dumps(
+            {
+                "name": cell.name,
+                "pipeline_config": "model.config",
+                "data": {
+                    "train": str(data / "train.record-*"),
+                    "val": str(data / "val.record-*"),
+                    "label_map": str(data / "label_map.pbtxt"),
+                    "dataset": "custom",
+                },
+                "batch": {
+                    "global_batch": GLOBAL_BATCH,
+                    "per_replica_batch": GLOBAL_BATCH,
+                    "lr_scaling": "none",
+                },
+                "train": {
+                    "norm": cell.norm,
+                    "statistics_images": cell.images,
+                    "seed": cell.seed,
+                    "checkpoint_every": {"steps": cell.steps, "minutes": 10_000},
+                },
+                "run_dir": str(folder / "runs"),
+            }
+        )
+    )
+    plan = launcher.plan(launcher.load(spec))
+    plan.write(plan.root)
+    for command in ([WORKER_MODULE], [EVALUATOR_MODULE, "--once"]):
+        module, *rest = command
+        log = folder / f"{cell.name}.log"
+        with log.open("ab") as output:
+            process = subprocess.run(
+                [sys.executable, "-m", module, str(plan.root), *rest],
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if process.returncode:
+            raise SystemExit(f"{cell.name}: {module} left with {process.returncode}\n{_tail(log)}")
+    score = read_jsonl(RunPaths(plan.root).eval_metrics)[-1]["mAP"]
+    shutil.rmtree(plan.root)
+    return float(score)
+
+
+def measured(results: Path) -> dict[Cell, float]:
+    rows = [dict(row) for row in read_jsonl(results)]
+    names = Cell.__dataclass_fields__
+    return {Cell(**{n: row[n] for n in names}): row["mAP"] for row in rows}
+
+
+def table(scored: dict[Cell, float]) -> list[str]:
+    """Markdown: mean over the seeds, and how many there are of each."""
+    lines = []
+    for background in BACKGROUNDS:
+        images = sorted({c.images for c in scored if c.background == background})
+        if not images:
+            continue
+        lines += [
+            f"| {background} backgrounds | " + " | ".join(f"{n} images" for n in images) + " |",
+            "|---|" + "---|" * len(images),
+        ]
+        norms = sorted({c.norm for c in scored}, key=[*NORMS, *_others(scored)].index)
+        for norm in norms:
+            values = [of(scored, norm, n, background) for n in images]
+            lines.append(f"| {norm} | " + " | ".join(_shown(v) for v in values) + " |")
+        lines.append("")
+    return lines
+
+
+def of(scored: dict[Cell, float], norm: str, images: int, background: str) -> list[float]:
+    return [
+        score
+        for c, score in sorted(scored.items(), key=lambda item: item[0].seed)
+        if (c.norm, c.images, c.background) == (norm, images, background)
+    ]
+
+
+def summary(scored: dict[Cell, float]) -> dict[str, object]:
+    """The best normalization over 2 images against batch normalization over 32."""
+    best: tuple[float, str, float, float] | None = None
+    for norm in sorted({c.norm for c in scored}):
+        pairs = [
+            (of(scored, norm, 2, b), of(scored, "batch", GLOBAL_BATCH, b)) for b in BACKGROUNDS
+        ]
+        if not all(ours and peer for ours, peer in pairs):
+            continue
+        worst = min(
+            (statistics.mean(o) / statistics.mean(p), norm, statistics.mean(o), statistics.mean(p))
+            for o, p in pairs
+        )
+        best = max(best, worst) if best else worst
+    ratio, norm, ours, peer = best or (None, None, None, None)
+    return {
+        "name": "small_batch",
+        "ratio": ratio,
+        "ours": ours,
+        "peer": peer,
+        "unit": "mAP over 2 images against batch norm over 32",
+        "norm": norm,
+        "cells": len(scored),
+    }
+
+
+def _others(scored: Iterable[Cell]) -> list[str]:
+    return sorted({c.norm for c in scored} - set(NORMS))
+
+
+def _shown(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ({min(values):.2f}-{max(values):.2f}, {len(values)} seeds)"
+    return f"{statistics.mean(values):.3f}" + (spread if len(values) > 1 else "")
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--norms", nargs="+", default=NORMS, metavar="KIND", help="of train.norm")
+    parser.add_argument("--images", nargs="+", type=int, default=IMAGES, metavar="N")
+    parser.add_argument("--backgrounds", nargs="+", default=BACKGROUNDS, choices=BACKGROUNDS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2), metavar="N")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--limit", type=int, help="train at most this many cells")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, appended to")
+    parser.add_argument("--table", action="store_true", help="train nothing, print the table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -90,15 +90,20 @@ def train_dataset(
         check = _checked(num_classes(pipeline.model))
         first = first_step * source.share.images
 
-        # AutoGraph has nothing to convert in the OD API's code, and takes seconds to see that.
         @tf.autograph.experimental.do_not_convert
         def decoded(count: tf.Tensor, record: tf.Tensor) -> _Image:
             return count, check(decode(record))
 
         @tf.autograph.experimental.do_not_convert
         def transformed(count: tf.Tensor, image: dict[str, tf.Tensor]) -> Any:
-            with augmentation.drawn_from(seed, source.share.position(count)):
-                return transform_input_data_fn(image)
+            position = source.share.position(count)
+            # AutoGraph takes seconds of a start, and nearly all of the OD API does without it.
+            try:
+                with augmentation.drawn_from(seed, position):
+                    return transform_input_data_fn(dict(image))
+            except tf.errors.OperatorNotAllowedInGraphError:  # random_square_crop_by_scale's "if"
+                with augmentation.drawn_from(seed, position):
+                    return tf.function(transform_input_data_fn)(dict(image))
 
         images = serialized(source, first).map(decoded, tf.data.AUTOTUNE)
         if source.tolerant:

@@ -57,7 +57,10 @@ def export(paths: RunPaths, step: int | None, output: Path | None, *, replace: b
     model = pipeline.read(paths.pipeline)
     environment = Environment(os.environ)
     with Hidden(folder) as hidden:
-        told = _write(paths, config, model, environment, step, hidden)
+        try:
+            told = _write(paths, config, model, environment, step, hidden)
+        except OSError as e:
+            raise storage_error(e, folder) from e
         write_json(hidden / EXPORT_RECORD, told)
         size = sum(p.stat().st_size for p in hidden.rglob("*") if p.is_file())
         put(hidden, folder)

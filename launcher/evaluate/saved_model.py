@@ -12,13 +12,13 @@ layers of another class than Keras knows can be saved.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from object_detection.exporter_lib_v2 import DetectionInferenceModule
 
-from launcher.contract import storage_error
 from launcher.evaluate.detector import Detector
 from launcher.odapi import pipeline as pipelines
 
@@ -27,7 +27,7 @@ SIGNATURE = "serving_default"
 
 def write(folder: Path, detector: Detector, pipeline: Any) -> dict[str, Any]:
     """All three into `folder`, which exists. Returns inputs and outputs by name, with their
-    shapes. Raises StorageError.
+    shapes. Raises OSError when it cannot be written.
     """
     model = detector.model
     module, function = _module(model, detector.image_shape)
@@ -37,8 +37,9 @@ def write(folder: Path, detector: Detector, pipeline: Any) -> dict[str, Any]:
         manager = tf.train.CheckpointManager(checkpoint, os.fspath(folder / "checkpoint"), 1)
         manager.save(checkpoint_number=0)
     except tf.errors.OpError as e:  # a full disk: ResourceExhausted, or Unknown
-        lines = str(e).strip().splitlines() or [type(e).__name__]
-        raise storage_error(OSError(lines[0][:200]), folder) from e
+        # `{{node}} a long path; No space left on device [Op:SaveV2]`
+        reason = re.search(r"; ([^;]+?)(?: \[Op:\w+\])?$", str(e).strip())
+        raise OSError(reason[1] if reason else str(e).strip()[-200:]) from e
     pipelines.write(folder / "pipeline.config", pipeline)
     outputs = {name: _shape(t) for name, t in sorted(function.structured_outputs.items())}
     image = function.structured_input_signature[0][0]

@@ -62,39 +62,38 @@ def recomputed(function: Callable[[Tensors], Tensors], tensors: Tensors) -> Tens
     """`function(tensors)`, run a second time when the gradient is asked for.
 
     `function` takes and gives lists of floating tensors and may use Keras layers. Its gradients,
-    those of trainable variables included, are those of a plain call.
+    those of trainable variables included, are those of a plain call. They are for tf.GradientTape.
+    (tf.custom_gradient would pass all outputs through one IdentityN, of which TensorFlow 2.21's
+    graph optimizer mixed up the outputs.)
     """
     seed = _draw()
     call = base_layer_utils.call_context()
     state = dict(call._state)
+    with record.stop_recording(), record.VariableWatcher() as watcher, _running(seed, again=False):
+        outputs = [tf.identity(t) for t in function(list(tensors))]
+    variables = sorted(watcher.watched_variables(), key=lambda v: str(v.name))
 
-    def first(*inputs: Any) -> Any:
-        with record.stop_recording(), _running(seed, again=False):
-            outputs = function(list(inputs))
+    def backward(*above: Any) -> Tensors:
+        with tf.control_dependencies(above):
+            again = [tf.identity(t) for t in tensors]
+        with tf.GradientTape() as tape:
+            tape.watch(again)
+            with call.enter(**state), _running(seed, again=True):
+                second = function(again)
+        found = tape.gradient(
+            second,
+            again + variables,
+            output_gradients=list(above),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        below, of_variables = found[: len(again)], found[len(again) :]
+        # The segment below starts when this one has let go of its activations.
+        with tf.control_dependencies(of_variables):
+            return [*(tf.identity(g) for g in below), *of_variables]
 
-        def gradient(*above: Any, variables: Any = None) -> Any:
-            own = list(variables or [])
-            with tf.control_dependencies(above):
-                again = [tf.identity(t) for t in inputs]
-            with tf.GradientTape() as tape:
-                tape.watch(again)
-                with call.enter(**state), _running(seed, again=True):
-                    second = function(again)
-            found = tape.gradient(
-                second,
-                again + own,
-                output_gradients=list(above),
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
-            below, of_variables = found[: len(again)], found[len(again) :]
-            # The segment below starts when this one has let go of its activations.
-            with tf.control_dependencies(of_variables):
-                below = [tf.identity(g) for g in below]
-            return (below, of_variables) if variables is not None else below
-
-        return tuple(outputs), gradient
-
-    return list(tf.custom_gradient(first)(*tensors))
+    values = [tf.convert_to_tensor(v) for v in variables]
+    record.record_operation("Recomputed", outputs, list(tensors) + values, backward)
+    return outputs
 
 
 def with_its_seed(function: Callable[[Tensors], Tensors], tensors: Tensors) -> Tensors:

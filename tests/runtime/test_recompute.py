@@ -1,0 +1,194 @@
+"""Gradient checkpointing: equal gradients, statistics moved once, one dropout mask, less memory."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from launcher.errors import ConfigError
+from launcher.odapi import compat
+from launcher.odapi.segments import Step, segments
+from tests.runtime.checkpointed import compared, images, pipeline_of
+from tests.runtime.small_pipelines import CONFIGS
+
+
+def chain(*sizes: float) -> list[Step]:
+    return [Step((f"t{i}",), (f"t{i + 1}",), size) for i, size in enumerate(sizes)]
+
+
+def test_a_chain_of_equal_steps_keeps_twice_the_root_of_its_length() -> None:
+    cuts = segments(chain(*[1.0] * 100), ["t100"])
+    assert cuts[0].start == 0
+    assert cuts[-1].stop == 100
+    assert [a.stop for a in cuts[:-1]] == [b.start for b in cuts[1:]]
+    assert len(cuts) - 1 + max(c.stop - c.start for c in cuts) < 20
+
+
+def test_cuts_are_where_the_tensors_are_small() -> None:
+    cuts = segments(chain(8, 8, 1, 8, 8, 1, 8, 8, 1), ["t9"])
+    assert [(c.start, c.stop) for c in cuts] == [(0, 3), (3, 6), (6, 9)]
+
+
+def test_no_cut_goes_through_a_residual_branch() -> None:
+    steps = [
+        Step(("x",), ("a",), 1),
+        Step(("a",), ("b",), 1),
+        Step(("b",), ("c",), 1),
+        Step(("c", "a"), ("d",), 9),
+        Step(("d",), ("e",), 9),
+    ]
+    starts = {c.start for c in segments(steps, ["e"])}
+    assert starts <= {0, 1, 4}
+    assert len(starts) > 1
+
+
+def test_a_segment_gives_what_later_ones_and_the_caller_want() -> None:
+    cuts = segments(chain(8, 1, 8, 1), ["t1", "t4"])
+    assert cuts[0].takes == ("t0",)
+    assert cuts[0].gives == ("t1", "t2")
+    assert cuts[-1].gives == ("t4",)
+
+
+@pytest.fixture(scope="module")
+def tf() -> Any:
+    compat.load()
+    import tensorflow
+
+    return tensorflow
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("recipe", "side", "passes", "words"),
+    [
+        ("demo", 64, 2, "segments of the backbone"),
+        ("efficientdet_d0", 256, 1, "3 BiFPN cells"),
+    ],
+)
+def test_gradients_and_statistics_are_those_of_a_plain_step(
+    recipe: str, side: int, passes: int, words: str, tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # EfficientNet's stochastic depth draws from Keras' generator in the plain model.
+    monkeypatch.setattr(tf.keras.layers.Dropout, "call", lambda self, inputs, training=None: inputs)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    found = compared(pipeline_of(recipe, side, 2), strategy, images(side, 2), passes=passes)
+    assert words in found["applied"]
+    assert found["gradients"] < 1e-5
+    assert found["statistics"] < 1e-6
+    assert found["moved"] > 1e-2
+    assert found["same_names"]
+    ours, peer = found["ops"]
+    assert ours > 1.5 * peer  # it does compute again
+
+
+@pytest.mark.tensorflow
+def test_two_replicas_with_synchronised_norm_have_the_gradients_of_a_plain_step() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.runtime.checkpointed"],
+        cwd=CONFIGS.parent, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["gradients"] < 1e-5
+    assert found["statistics"] < 1e-6
+    assert found["moved"] > 1e-2
+
+
+def small_network(tf: Any, rate: float, kind: str = "float32") -> Any:
+    """A functional model with batch norm and dropout."""
+    layers = tf.keras.layers
+    x = inputs = tf.keras.Input([16, 16, 3], dtype=kind)
+    for i in range(8):
+        x = layers.Conv2D(8, 3, padding="same", name=f"conv{i}", dtype=kind)(x)
+        x = layers.BatchNormalization(name=f"norm{i}", dtype=kind)(x)
+        y = layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=f"drop{i}", dtype=kind)(x)
+        x = layers.Add(name=f"add{i}", dtype=kind)([x, y])
+    return tf.keras.Model(inputs, x)
+
+
+class Holder:
+    """As little of a detection model as `apply` looks at."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.submodules = tuple(p for part in parts for p in (part, *part.submodules))
+
+
+def gradients_of(tf: Any, model: Any, batch: Any) -> Any:
+    @tf.function(autograph=False)
+    def step(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            outputs = model(batch, training=True)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 2)
+        found = tape.gradient(loss, model.trainable_variables)
+        return outputs, tf.concat([tf.reshape(g, [-1]) for g in found], 0)
+
+    return step(batch), step
+
+
+@pytest.mark.tensorflow
+def test_both_runs_of_a_segment_drop_the_same_and_each_step_drops_anew(
+    tf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launcher.odapi import recompute
+
+    batch = tf.random.stateless_normal([4, 16, 16, 3], [5, 6])
+    tf.keras.utils.set_random_seed(0)
+    model = small_network(tf, 0.5)
+    start = [v.numpy() for v in model.variables]
+    recompute.apply(Holder(model))
+    (one, _), step = gradients_of(tf, model, batch)
+    two, _ = step(batch)
+    assert float(tf.reduce_max(abs(one - two))) > 0.1
+
+    # With one seed for all, the gradients are those of the same masks without recomputation.
+    monkeypatch.setattr(recompute, "_draw", lambda: tf.constant([7, 8]))
+    found = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(recompute, "recomputed", recompute.with_its_seed)
+        for v, value in zip(model.variables, start, strict=True):
+            v.assign(value)
+        found.append(gradients_of(tf, model, batch)[0])
+    (outputs, gradients), (plain_outputs, plain_gradients) = found
+    assert float(tf.reduce_max(abs(outputs - plain_outputs))) < 1e-5
+    assert float(tf.reduce_max(abs(plain_gradients))) > 1
+    relative = tf.reduce_max(abs(gradients - plain_gradients)) / tf.reduce_max(abs(plain_gradients))
+    assert float(relative) < 1e-5
+
+
+@pytest.mark.tensorflow
+def test_mixed_precision_recomputes_in_its_own_types(tf: Any) -> None:
+    from launcher.odapi import recompute
+
+    batch = tf.random.stateless_normal([4, 16, 16, 3], [5, 6])
+    tf.keras.utils.set_random_seed(0)
+    model = small_network(tf, 0.0, "mixed_bfloat16")
+    (_, plain), _ = gradients_of(tf, model, batch)
+    recompute.apply(Holder(model))
+    (outputs, gradients), _ = gradients_of(tf, model, batch)
+    assert outputs.dtype == tf.bfloat16
+    assert gradients.dtype == tf.float32
+    assert float(tf.reduce_max(abs(gradients - plain)) / tf.reduce_max(abs(plain))) < 0.02
+
+
+@pytest.mark.tensorflow
+def test_a_model_without_a_backbone_to_cut_is_refused(tf: Any) -> None:
+    from launcher.odapi import recompute
+
+    model = tf.keras.Sequential([tf.keras.layers.Dense(3)])
+    with pytest.raises(ConfigError, match=r"train\.recompute: .*Holder"):
+        recompute.apply(Holder(model))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "side", "at_most"), [("efficientdet_d0", 256, 0.6)])
+def test_the_peak_of_memory_falls(recipe: str, side: int, at_most: float) -> None:
+    done = subprocess.run(
+        [sys.executable, "bench/recompute.py", "--recipe", recipe, "--side", str(side)],
+        cwd=CONFIGS.parent, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["ratio"] < at_most

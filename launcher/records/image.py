@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from launcher.errors import MissingExtraError
+from launcher.records.jpeg import whole_jpeg
 
 # Pillow's format names to the OD API's image/format. MPO is a JPEG with more pictures behind it.
 # tf.io.decode_image reads GIF too, but as a film, which the OD API's decoder refuses.
@@ -30,8 +31,13 @@ class BadImageError(Exception):
 
 
 def inspect(encoded: bytes) -> ImageInfo:
-    """Decodes the whole image. Raises BadImageError; MissingExtraError without Pillow."""
+    """Finds out that the whole image can be decoded, or decodes it.
+
+    Raises BadImageError; MissingExtraError without Pillow.
+    """
     require_pillow()
+    if size := whole_jpeg(encoded):
+        return ImageInfo(*size, "jpeg")
     from PIL import Image, UnidentifiedImageError
 
     try:

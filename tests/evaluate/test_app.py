@@ -248,8 +248,10 @@ def test_follows_to_the_last_checkpoint(run_folder: RunPaths, start: Start, tmp_
     rows = read_jsonl(run_folder.eval_metrics)
     assert [r["step"] for r in rows] == [10, 10, TOTAL]  # 10 was saved again with other weights
     assert rows[0] == row
+    assert [r["engine"] for r in rows] == ["hotcoco", "hotcoco", "pycocotools"]
     check_row(run_folder, rows[-1])
     check_tensorboard(run_folder)
+    assert "differ" not in err
     assert by_hand(tmp_path / "dump", TOTAL) == [rows[-1][name] for name in COCO_NUMBERS]
 
 

@@ -129,7 +129,8 @@ class Supervisor:
         )
         if all(c.code == 0 for c in self._workers):
             return None
-        self._wait_for_peers()
+        if not self._killed():
+            self._wait_for_peers()
         exits = [exit_of(c, self._paths) for c in self._left]
         exits += self._stop_the_rest()
         self._workers = [c for c in self._workers if c.code is None]
@@ -139,14 +140,15 @@ class Supervisor:
         """Of a group that lost a member, or hangs as a whole."""
         rest = [c for c in self._workers if c.poll() is None]
         frozen = [c for c in rest if c.frozen]
-        seconds = self._job.group_stop_seconds
+        killed = self._killed()
+        seconds = self._job.killed_stop_seconds if killed else self._job.group_stop_seconds
         stop(rest, seconds, log, hurry=lambda: self._signals > 1)
         exits = []
         for child in rest:
             hung = ""
             if child in frozen:
                 hung = "was stopped by a signal (SIGSTOP): it did not run, and the others waited"
-            elif child.code == -signal.SIGKILL:
+            elif child.code == -signal.SIGKILL and not killed:
                 hung = f"hung: it ended neither with the others nor within {seconds:g} s of SIGTERM"
             elif not self._left and not frozen:
                 hung = "hung: it said nothing for longer than restart.stall_timeout_seconds"
@@ -175,6 +177,13 @@ class Supervisor:
                 self._left.append(child)
                 log(f"{child.label} (pid {child.pid}): {exit_text(child.code)}")
         return any(c.code for c in self._left)
+
+    def _killed(self) -> bool:
+        """A worker was ended by a signal. It says no more than that, and the others cannot finish
+        their step without it; that takes TensorFlow 15 s to see."""
+        return any(
+            c.code is not None and c.code < 0 and c.code != -signal.SIGTERM for c in self._left
+        )
 
     def _wait_for_peers(self) -> None:
         """The one with the reason may leave after those that only lost it."""

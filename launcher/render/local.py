@@ -72,6 +72,9 @@ class LocalJob:
     group_stop_seconds: float = 12.0
     """The same for a group that lost a member, which cannot save anything together any more. With
     `peer_seconds` it has left within 20 s."""
+    killed_stop_seconds: float = 3.0
+    """The same when a signal ended that member: the others wait in native code, where SIGTERM does
+    not reach them; who is writing a checkpoint may finish it."""
     silence_seconds: float = 360.0
     """How long no worker may tell of a step: longer than their own watchdogs take."""
     peer_seconds: float = 5.0

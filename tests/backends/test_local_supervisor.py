@@ -139,6 +139,26 @@ def test_killed_worker_restarts_the_group_and_the_evaluator_stays(
     assert "started, attempt 1" in RunPaths(root).supervisor_log(1).read_text()
 
 
+def test_group_of_a_killed_worker_is_not_waited_for(make_job: MakeJob, start: Start) -> None:
+    """Its peers hang in a collective: neither the wait for reasons nor that for SIGTERM helps."""
+    worker = """
+        if attempt == 1:
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (root / f"ready-{index}").touch()
+        forever()
+    """
+    job = make_job(worker, peer_seconds=60.0, group_stop_seconds=60.0, killed_stop_seconds=0.2)
+    root = start(job)
+    appears(root / "ready-0")
+    appears(root / "ready-1")
+    os.kill(pid_of(root, "worker-1"), signal.SIGKILL)
+    assert ended(root).state is State.SUCCEEDED
+    log = supervisor_log(root)
+    assert "SIGKILL after 0.2 s" in log
+    assert "crashed: worker-1 was killed by SIGKILL" in log  # and not the peer that "hung"
+
+
 def test_worker_that_ignores_sigterm_is_killed(make_job: MakeJob, start: Start) -> None:
     worker = """
         if attempt == 1:

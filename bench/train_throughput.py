@@ -7,8 +7,8 @@ the same effective pipeline.config, the same cores. Once in one process, once as
 MultiWorkerMirroredStrategy over loopback. The two sides run in turns, and who is first changes
 from pair to pair.
 
-Counted is the steady state: the time from the end of step 20 to the end of step 80. What is left
-out on both sides is the start, the trace and the first 20 steps. (The peer takes 100 steps in one
+Counted is the steady state: the time from the end of step 20 to the end of step 80 (--skipped,
+--counted). What is left out on both sides is the start, the trace and the first 20 steps. (The peer takes 100 steps in one
 call of its tf.function; a thread reads its step counter meanwhile.)
 
 The peer runs as its user starts it. `others` is the share of the machine that other programs took
@@ -30,7 +30,6 @@ import _training as training
 
 from launcher.contract import append_jsonl, read_jsonl
 
-SKIPPED, COUNTED = 20, 60
 NEEDED = {1: 1.0, 2: 1.4}
 
 
@@ -41,24 +40,27 @@ def main() -> int:
     arguments.add_argument("--pairs", type=int, default=3, help="of each number of workers")
     arguments.add_argument("--workers", type=int, nargs="+", default=[1, 2], choices=(1, 2))
     arguments.add_argument("--keep", type=Path, help="JSON lines, one a pair, that add up")
+    arguments.add_argument("--skipped", type=int, default=20, help="steps before the counted ones")
+    arguments.add_argument("--counted", type=int, default=60, help="steps")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         kept = options.keep or Path(folder) / "pairs.jsonl"
         for number in range(options.pairs):
             for workers in options.workers:
-                append_jsonl(kept, pair(Path(folder), workers, number % 2 == 0))
+                steps = options.skipped, options.counted
+                append_jsonl(kept, pair(Path(folder), workers, number % 2 == 0, *steps))
                 say_pair(read_jsonl(kept)[-1])
         return summary(read_jsonl(kept))
 
 
-def pair(folder: Path, workers: int, peer_first: bool) -> dict:
+def pair(folder: Path, workers: int, peer_first: bool, skipped: int, counted: int) -> dict:
     plan = training.demo_plan(folder, f"speed-{workers}", training.split(workers))
     sides = {"peer": training.peer, "ours": training.ours}
     names = list(sides) if peer_first else list(sides)[::-1]
     found = {}
     for name in names:
         training.say(f"{workers} worker(s): {name} ...")
-        found[name] = asdict(training.steady(sides[name](plan), SKIPPED, COUNTED))
+        found[name] = asdict(training.steady(sides[name](plan), skipped, counted))
     return {"workers": workers, "first": names[0], **found}
 
 

@@ -8,8 +8,8 @@ MultiWorkerMirroredStrategy over loopback. The two sides run in turns, and who i
 from pair to pair.
 
 Counted is the steady state: the time from the end of step 20 to the end of step 80 (--skipped,
---counted). What is left out on both sides is the start, the trace and the first 20 steps. (The peer takes 100 steps in one
-call of its tf.function; a thread reads its step counter meanwhile.)
+--counted). What is left out on both sides is the start, the trace and the first 20 steps. (The peer
+takes 100 steps in one call of its tf.function; a thread reads its step counter meanwhile.)
 
 The peer runs as its user starts it. `others` is the share of the machine that other programs took
 during the counted steps: above a few percent the pair says little. With --keep the pairs of

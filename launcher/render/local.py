@@ -72,7 +72,7 @@ class LocalJob:
     group_stop_seconds: float = 12.0
     """The same for a group that lost a member, which cannot save anything together any more. With
     `peer_seconds` it has left within 20 s."""
-    killed_stop_seconds: float = 3.0
+    killed_stop_seconds: float = 2.0
     """The same when a signal ended that member: the others wait in native code, where SIGTERM does
     not reach them; who is writing a checkpoint may finish it."""
     silence_seconds: float = 360.0

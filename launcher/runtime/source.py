@@ -181,7 +181,7 @@ class Source:
         ]
 
     def describe(self, step: int) -> str:
-        """The images of a step for a message, "" when they cannot be read."""
+        """The images of a step for a message, or why they cannot be named."""
         try:
             ids = self.source_ids(step)
         except Exception as e:  # a message about another fault must not fail for this one

@@ -33,7 +33,7 @@ from launcher.data import make_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "small_batch.jsonl"
-NORMS = ("batch", "renorm", "group")
+NORMS = ("batch", "moving", "renorm", "group")
 BACKGROUNDS = ("flat", "patchy")
 IMAGES = (2, 4, 8, 32)
 STEPS = 500

@@ -19,7 +19,7 @@ from object_detection.core.standard_fields import DetectionResultFields, InputDa
 from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 
 from launcher.errors import ConfigError, UnreadableCheckpointError
-from launcher.odapi import averages
+from launcher.odapi import averages, norm_layers
 
 LABEL_OFFSET = 1  # the model counts classes from 0, label maps and COCO from 1
 SIDE = 256  # of an image to make the variables with, where the resizer gives many shapes
@@ -58,9 +58,11 @@ class Detector:
         threads: int | None,
         *,
         averaged: bool = False,
+        norm: str = "batch",
     ):
         """`batch` is used when the resizer gives all images one shape, else it is 1. `averaged`:
-        detect with the moving averages of the weights that the checkpoints have."""
+        detect with the moving averages of the weights that the checkpoints have. `norm`: the kind
+        of normalization that they were trained with."""
         # Without these two batch normalisation runs in training mode and mAP collapses.
         with warnings.catch_warnings(action="ignore"):  # deprecated, and what the OD API reads
             tf.keras.backend.set_learning_phase(False)
@@ -69,6 +71,7 @@ class Detector:
         self._dataset, self.batch, image = self._input(paths, batch, threads)
         self.image_shape = image.shape[1:]  # of a resized image, as far as all have the same
         self._make_variables(image.shape[1:])
+        norm_layers.for_inference(self._model, norm)
         # One trace for all batches. Their size is left open: with a fixed one the OD API unrolls
         # its suppression image by image and class by class. Its code is graph code that has no use
         # for AutoGraph, whose conversion took two thirds of the time.

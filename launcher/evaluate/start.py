@@ -39,4 +39,6 @@ def start_detector(
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-    return Detector(model, files, batch, environment.cpu_threads, averaged=averaged)
+    return Detector(
+        model, files, batch, environment.cpu_threads, averaged=averaged, norm=config.norm
+    )

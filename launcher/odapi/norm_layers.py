@@ -5,18 +5,25 @@ checkpoint, so that published weights are restored as before; only what it compu
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 from tf_keras.src.layers.normalization.batch_normalization import BatchNormalizationBase
 
+from launcher.contract import WorkerConfig
 from launcher.odapi import recompute
-from launcher.odapi.norm_moments import Average, Moments, Rule, moments_of, normalize
+from launcher.odapi.norm_moments import Average, Clip, Moments, Rule, moments_of, normalize
 
 GROUP_CHANNELS = 16
 """Channels of a group in group normalization, where they divide the layer's (arXiv 1803.08494,
 table 3: among the best, whatever the layer's width)."""
+
+_RAMP = 0.25
+_LARGEST_R, _LARGEST_D = 3.0, 5.0
+"""Batch renormalization as published (arXiv 1702.03275): it begins as batch normalization, and over
+the first part of the training the limits of its correction open to r 3 and d 5."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +34,29 @@ class Norm:
     x accumulation steps.
     """
 
-    kind: str = "batch"  # batch | renorm | group | frozen
+    kind: str = "batch"  # batch | renorm | moving | group | frozen
     groups: int = 1
     updates: int = 1
     synchronised: bool = False
 
 
-class Averages(tf.Module):  # type: ignore[misc]
+class NormState(tf.Module):  # type: ignore[misc]
     """The moving averages that training needs beside the model's variables."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.of_layers: list[tf.Variable] = []
+        self.averages: list[tf.Variable] = []
+
+
+def of_worker(config: WorkerConfig) -> Norm:
+    """What the plan asks of a worker's layers."""
+    groups = config.per_replica_batch // (config.statistics_images or config.per_replica_batch)
+    return Norm(
+        kind=config.norm,
+        groups=groups,
+        updates=groups * config.accumulation_steps,
+        synchronised=config.sync_batch_norm,
+    )
 
 
 def layers_of(model: Any) -> list[Any]:
@@ -51,10 +69,11 @@ def layers_of(model: Any) -> list[Any]:
     return sorted(layers, key=lambda layer: str(layer.moving_mean.name))
 
 
-def apply(model: Any, norm: Norm, step: tf.Variable, total_steps: int) -> Averages:
+def apply(model: Any, norm: Norm, step: tf.Variable, total_steps: int) -> NormState:
     """Change all norm layers of `model`, whose variables are made. Call in `strategy.scope()`, and
     save what it returns with the model."""
-    averages = Averages()
+    state = NormState()
+    share = _share_of_training(step, total_steps)
     for layer in layers_of(model):
         # One optimizer step is one update in the recipe: n updates a step have to forget as much.
         layer.momentum = layer.momentum ** (1 / norm.updates)
@@ -62,17 +81,37 @@ def apply(model: Any, norm: Norm, step: tf.Variable, total_steps: int) -> Averag
             _become(layer, GroupNorm)
         elif norm.kind == "frozen":
             _become(layer, FrozenNorm)
-        elif norm.kind == "renorm" or norm.groups > 1 or norm.synchronised:
-            pooling = _Pooling(layer, norm, step, total_steps)
+        elif norm.kind != "batch" or norm.groups > 1 or norm.synchronised:
+            pooling = _Pooling(layer, norm, share)
             object.__setattr__(layer, "pooling", pooling)  # unseen by Keras and by checkpoints
-            averages.of_layers.extend(pooling.states)
+            state.averages.extend(pooling.states)
             _become(layer, PooledNorm)
-    return averages
+    return state
 
 
 def _become(layer: Any, kind: type) -> None:
     before = type(layer)
     layer.__class__ = type(f"{kind.__name__}Of{before.__name__}", (kind, before), {})
+
+
+def for_inference(model: Any, kind: str) -> None:
+    """All kinds but one normalize with the stored statistics, as the layers do by themselves."""
+    if kind == "group":
+        for layer in layers_of(model):
+            _become(layer, GroupNorm)
+
+
+def describe(model: Any, norm: Norm) -> str:
+    """One line for the log."""
+    over = " and all replicas" if norm.synchronised else ""
+    moments = {
+        "batch": f"moments of {norm.groups} group(s) of a micro-batch{over}",
+        "renorm": f"batch renormalization with the moments of the last step{over}",
+        "moving": f"moments and gradient means of the last step{over}",
+        "group": f"groups of up to {GROUP_CHANNELS} channels of each image",
+        "frozen": "the statistics of the starting weights",
+    }[norm.kind]
+    return f"{len(layers_of(model))} normalization layers: {norm.kind}, {moments}"
 
 
 class FrozenNorm:
@@ -117,15 +156,13 @@ class PooledNorm:
 class _Pooling:
     """One layer's moving averages and rule."""
 
-    def __init__(self, layer: Any, norm: Norm, step: tf.Variable, total_steps: int) -> None:
+    def __init__(self, layer: Any, norm: Norm, share: Callable[[], tf.Tensor]) -> None:
         self._norm = norm
-        self._step = step
-        self._total = total_steps
+        self._share = share
         self.states: list[tf.Variable] = []
-        self._forward = self._backward = None
-        if norm.kind == "renorm":
-            channels = layer.moving_mean.shape[0]
-            self._forward, self._backward = self._average(channels), self._average(channels)
+        channels = layer.moving_mean.shape[0]
+        self._forward = self._average(channels) if norm.kind in ("renorm", "moving") else None
+        self._backward = self._average(channels) if norm.kind == "moving" else None
         # The recomputation of gradient checkpointing normalizes with the first pass's moments.
         self._first_pass = threading.local()
 
@@ -144,6 +181,7 @@ class _Pooling:
             groups=self._norm.groups,
             forward=self._forward,
             backward=self._backward,
+            clip=_clip(self._share()) if self._norm.kind == "renorm" else None,
             all_reduce=_mean_of_replicas if self._norm.synchronised else None,
         )
 
@@ -179,6 +217,16 @@ class _Pooling:
             second = tf.maximum(second - tf.square(first), 0.0)
         layer.moving_mean.assign(first)
         layer.moving_variance.assign(second)
+
+
+def _share_of_training(step: tf.Variable, total_steps: int) -> Callable[[], tf.Tensor]:
+    """How much of the training is done, 0 to 1, at the moment of the call."""
+    return lambda: tf.cast(step.read_value(), tf.float32) / total_steps
+
+
+def _clip(share: tf.Tensor) -> Clip:
+    ramp = tf.minimum(share / _RAMP, 1.0)
+    return Clip(1 + (_LARGEST_R - 1) * ramp, _LARGEST_D * ramp)
 
 
 def _scale_and_shift(layer: Any) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,7 +8,7 @@ from launcher.planning.data import DataPlan, data_of, fine_tune_of
 from launcher.planning.division import divide
 from launcher.planning.effective import average_decay, effective
 from launcher.planning.freeze import frozen_of
-from launcher.planning.norm import norm_of, wants_sync
+from launcher.planning.norm import Norm, norm_of, wants_sync
 from launcher.planning.plan import Plan, Role
 from launcher.planning.schedule import Facts, facts_of
 from launcher.planning.source import Source, source_of
@@ -26,19 +26,20 @@ def make_plan(spec: JobSpec) -> Plan:
     split = divide(spec, source)
     data = data_of(spec, source)
     fine_tune = fine_tune_of(spec, source)
+    sync = wants_sync(spec, source, split)
     pipeline = effective(
         source,
         split,
         data,
         fine_tune,
         lr_scaling=spec.batch.lr_scaling,
-        sync_batch_norm=wants_sync(spec.train.sync_batch_norm, source, split),
+        sync_batch_norm=sync,
         freeze=spec.train.freeze,
     )
     # Read back from what the workers get, so that the plan cannot say anything else.
     frozen = frozen_of(pipeline.train_config, _place_of_own(source))
     facts = facts_of(pipeline.train_config, source.reference_place)
-    norm = norm_of(pipeline.model, source, split)
+    norm = norm_of(pipeline.model, spec, source, split, fine_tune, sync)
     normalizer = normalizer_of(pipeline.model, spec.train.loss_normalizer)
     decay = average_decay(spec.train.ema_decay, source.pipeline)
     return Plan(
@@ -66,11 +67,10 @@ def make_plan(spec: JobSpec) -> Plan:
             data,
             fine_tune,
             norm,
-            sync_batch_norm=spec.train.sync_batch_norm,
             several_divisors=several_divisors(pipeline.model),
             loss_normalizer=spec.train.loss_normalizer,
         ),
-        worker_config=_worker_config(spec, split, facts, data, normalizer, decay),
+        worker_config=_worker_config(spec, split, facts, data, normalizer, norm, decay),
         pipeline_text=pipelines.to_text(pipeline),
         spec=spec,
         roles=_roles(spec),
@@ -109,6 +109,7 @@ def _worker_config(
     facts: Facts,
     data: DataPlan,
     normalizer: Normalizer,
+    norm: Norm,
     ema_decay: float | None,
 ) -> WorkerConfig:
     by_micro_batch = normalizer is Normalizer.MICRO_BATCH
@@ -127,7 +128,9 @@ def _worker_config(
         seed=spec.train.seed,
         precision=spec.train.precision,
         loss_normalizer="micro_batch" if by_micro_batch else spec.train.loss_normalizer,
+        norm=norm.kind,
         statistics_images=spec.train.statistics_images,
+        sync_batch_norm=norm.synchronised,
         ema_decay=ema_decay,
         recompute=spec.train.recompute,
         checkpoint_steps=spec.train.checkpoint_every.steps,

@@ -1,76 +1,128 @@
-"""Over how many images batch normalization takes its statistics, and whether that is enough."""
+"""Which normalization a run uses, over how many images it takes its moments, and what that costs.
+
+Accumulation gives a step its global batch, not the moments of batch normalization, which are those
+of one micro-batch. What helps, in this order: moments over all replicas, the frozen statistics of
+a trained checkpoint, batch renormalization (docs/recipes.md, "Small micro-batches").
+"""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from launcher.odapi.protos import Message
 from launcher.planning.arithmetic import Split
-from launcher.planning.effective import can_synchronise, is_synchronised
+from launcher.planning.data import FineTune
+from launcher.planning.effective import is_synchronised
 from launcher.planning.source import Source
+from launcher.spec import JobSpec
 
-_ENOUGH = 8
-"""Images that are enough for a model without a published number: EfficientDet's authors advise 8.
-
-Measured at one global batch: 2 images gave mAP 0.03, 8 gave 0.34, 32 gave 0.42."""
-
-
-class Reach(StrEnum):
-    """Which layers train.sync_batch_norm can synchronise in the OD API."""
-
-    ALL = "all"
-    HEADS = "heads"  # an EfficientNet backbone synchronises on TPUs only
-    NONE = "none"  # CenterNet's layers are built without hyperparams
-    ALWAYS = "always"  # the hourglass of CenterNet synchronises whatever one asks
+ENOUGH = 8
+"""Images that are enough where no recipe says more; EfficientDet's authors advise as many."""
 
 
 @dataclass(frozen=True)
 class Norm:
-    """`images` are what one set of statistics is taken over; `wanted` is what the recipe had.
+    """`images` are what one set of moments is taken over; `wanted` is what the recipe had."""
 
-    Where only a part of the layers is synchronised, `images` are those of the others.
-    """
-
-    trained: bool
-    reach: Reach
+    kind: str  # batch | renorm | moving | group | frozen
+    trained: bool  # False: the model's own file has its statistics frozen
     synchronised: bool
     images: int
     wanted: int
+    why: str
+    cost: str  # what is to be expected of it; empty where it is the recipe's
+
+    @property
+    def has_moments(self) -> bool:
+        """Whether anything is taken over the images of a batch."""
+        return self.trained and self.kind in ("batch", "renorm", "moving")
 
     @property
     def too_few(self) -> bool:
-        return self.trained and self.images < self.wanted
+        return self.trained and self.kind == "batch" and self.images < self.wanted
 
 
-def wants_sync(asked: bool | str, source: Source, split: Split) -> bool | None:
+def wants_sync(spec: JobSpec, source: Source, split: Split) -> bool | None:
     """Whether layers are to be synchronised; None leaves them as the model has them."""
+    asked = spec.train.sync_batch_norm
     if isinstance(asked, bool):
         return asked
-    per_core = source.images_per_core
-    few = per_core is not None and split.per_replica_batch < per_core
-    return True if few and split.replicas > 1 else None
+    if spec.train.norm in ("group", "frozen") or split.replicas == 1:
+        return None
+    return True if _alone(spec, split) < _wanted(source) else None
 
 
-def norm_of(model: Message, source: Source, split: Split) -> Norm:
-    """Of the effective model."""
-    reach = _reach(model)
-    synchronised = reach is Reach.ALWAYS or is_synchronised(model)
-    together = synchronised and reach is not Reach.HEADS
+def norm_of(
+    model: Message,
+    spec: JobSpec,
+    source: Source,
+    split: Split,
+    fine_tune: FineTune | None,
+    sync: bool | None,
+) -> Norm:
+    """Of the effective model; `sync` as `wants_sync` says."""
+    own = is_synchronised(model) or _always_synchronised(model)
+    synchronised = split.replicas > 1 and (own if sync is None else sync)
+    images = _alone(spec, split) * (split.replicas if synchronised else 1)
+    wanted = _wanted(source)
+    trained = _is_trained(model)
+    asked = spec.train.norm
+    if asked == "auto":
+        kind, why = _chosen(images, wanted, trained, fine_tune)
+    else:
+        kind, why = asked, "train.norm"
+    if kind in ("group", "frozen"):
+        synchronised = False
     return Norm(
-        trained=_is_trained(model),
-        reach=reach,
+        kind=kind,
+        trained=trained,
         synchronised=synchronised,
-        images=split.per_replica_batch * (split.replicas if together else 1),
-        wanted=source.images_per_core or _ENOUGH,
+        images=images,
+        wanted=wanted,
+        why=why,
+        cost=_cost(kind, images, wanted, trained),
     )
 
 
-def _reach(model: Message) -> Reach:
-    if model.WhichOneof("model") == "center_net":
-        hourglass = model.center_net.feature_extractor.type.startswith("hourglass")
-        return Reach.ALWAYS if hourglass else Reach.NONE
-    if not can_synchronise(model):
-        return Reach.NONE
-    return Reach.HEADS if _is_efficientnet(model) else Reach.ALL
+def _chosen(images: int, wanted: int, trained: bool, fine_tune: FineTune | None) -> tuple[str, str]:
+    """The kind that train.norm: auto stands for, and why."""
+    if not trained:
+        return "batch", "the model's own file has its statistics frozen"
+    if images >= wanted:
+        return "batch", f"{images:,} images a statistic, {wanted:,} are enough"
+    few = f"{images:,} images a statistic, {wanted:,} wanted"
+    if fine_tune is not None and fine_tune.kind == "full":
+        return "frozen", f"{few}; the checkpoint's statistics are those of all layers"
+    return "moving", f"{few}; the best found (docs/recipes.md)"
+
+
+def _cost(kind: str, images: int, wanted: int, trained: bool) -> str:
+    if not trained or kind != "batch" or images >= wanted:
+        return ""
+    return "measured with the same global batch: mAP 0.03 at 2 images against 0.42 at 32"
+
+
+def _alone(spec: JobSpec, split: Split) -> int:
+    """Images of one set of moments in one replica. Raises SpecError."""
+    images = spec.train.statistics_images
+    if images is None:
+        return split.per_replica_batch
+    if split.per_replica_batch % images:
+        raise spec.error(
+            "train.statistics_images",
+            f"{images:,} does not divide the {split.per_replica_batch:,} images of a replica",
+            f"Use a divisor of {split.per_replica_batch:,}, or remove the key",
+        )
+    return images
+
+
+def _wanted(source: Source) -> int:
+    return source.images_per_core or ENOUGH
+
+
+def _always_synchronised(model: Message) -> bool:
+    """The hourglass of CenterNet is built of synchronised layers, whatever one asks."""
+    return model.WhichOneof("model") == "center_net" and bool(
+        model.center_net.feature_extractor.type.startswith("hourglass")
+    )
 
 
 def _is_trained(model: Message) -> bool:
@@ -80,9 +132,6 @@ def _is_trained(model: Message) -> bool:
         return bool(model.faster_rcnn.feature_extractor.batch_norm_trainable)
     if kind == "ssd":
         # The OD API's freeze does not reach an EfficientNet backbone.
-        return _is_efficientnet(model) or not model.ssd.freeze_batchnorm
+        efficientnet = "efficientnet" in model.ssd.feature_extractor.type
+        return efficientnet or not model.ssd.freeze_batchnorm
     return True
-
-
-def _is_efficientnet(model: Message) -> bool:
-    return model.WhichOneof("model") == "ssd" and "efficientnet" in model.ssd.feature_extractor.type

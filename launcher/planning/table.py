@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from launcher.odapi.normalizers import Normalizer
 from launcher.planning.arithmetic import scale_of
-from launcher.planning.norm import Reach
 from launcher.planning.plan import Plan
 from launcher.planning.schedule import Facts
 
@@ -53,10 +52,17 @@ def _batch_rows(plan: Plan) -> list[Row]:
             f"{plan.global_batch:,} / ({plan.replicas:,} x {plan.per_replica_batch:,})",
         ),
         Row(
-            "batch norm over",
+            "normalization",
+            "batch" if plan.recipe else "",
+            "",
+            norm.kind if norm.trained else "frozen",
+            norm.why,
+        ),
+        Row(
+            "moments over",
             _number(norm.wanted) if plan.recipe else "",
             "",
-            f"{norm.images:,}" if norm.trained else "frozen",
+            f"{norm.images:,}" if norm.has_moments else "none",
             _norm(plan),
         ),
         Row("loss divided by", "", "", *_DIVISORS[plan.normalizer]),
@@ -166,12 +172,9 @@ def _cluster(plan: Plan, device: str) -> str:
 
 def _norm(plan: Plan) -> str:
     norm = plan.norm
-    if not norm.trained:
-        return "its statistics are not trained"
-    over = "of each replica alone"
-    if norm.synchronised:
-        partly = norm.reach is Reach.HEADS
-        over = "heads over all replicas, the backbone alone" if partly else "over all replicas"
+    if not norm.has_moments:
+        return "nothing is taken over the batch"
+    over = "images of all replicas" if norm.synchronised else "images of each replica alone"
     return f"{over}; too few: see the warning" if norm.too_few else over
 
 

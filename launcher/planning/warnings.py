@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from launcher.planning.arithmetic import Split, exact, scale_of
 from launcher.planning.data import DataPlan, FineTune
-from launcher.planning.norm import Norm, Reach
+from launcher.planning.norm import Norm
 from launcher.planning.schedule import schedule_end
 from launcher.planning.source import Source
 
@@ -16,12 +16,11 @@ def warnings_of(
     fine_tune: FineTune | None,
     norm: Norm,
     *,
-    sync_batch_norm: bool | str,
     several_divisors: str,
     loss_normalizer: str,
 ) -> tuple[str, ...]:
     return (
-        *_norm(source, split, norm, sync_batch_norm),
+        *_norm(source, split, norm),
         *(_divisors(split, several_divisors) if loss_normalizer == "global" else ()),
         *_adam(source, split),
         *_weights(source, data, fine_tune),
@@ -30,26 +29,22 @@ def warnings_of(
     )
 
 
-def _norm(source: Source, split: Split, norm: Norm, asked: bool | str) -> Iterator[str]:
-    if asked is True and norm.reach is Reach.NONE:
-        yield "train.sync_batch_norm does nothing: the OD API cannot synchronise this model"
+def _norm(source: Source, split: Split, norm: Norm) -> Iterator[str]:
+    if norm.kind != "batch":
+        if norm.cost:
+            yield f"normalization is {norm.kind} ({norm.why}): {norm.cost}"
+        return
     if not norm.too_few:
         return
     whose = "the recipe" if source.recipe else "a sound choice"
     text = (
         f"batch normalization over {norm.images} images, {norm.wanted} in {whose}: gradient "
-        "accumulation does not mend that (measured with the same global batch: mAP 0.03 at 2 "
-        "images against 0.42 at 32)"
+        f"accumulation does not mend that ({norm.cost})"
     )
-    if norm.synchronised and norm.reach is Reach.HEADS:
-        text += (
-            ". sync_batch_norm reaches BiFPN and heads only: the OD API synchronises an "
-            "EfficientNet backbone on TPUs alone"
-        )
-    elif split.replicas > 1 and not norm.synchronised and norm.reach is not Reach.NONE:
+    if split.replicas > 1 and not norm.synchronised:
         text += ". train.sync_batch_norm: true would take them over all replicas"
     else:
-        text += ". More images per replica are the remedy"
+        text += ". More images per replica or train.norm: auto are the remedy"
     yield text
 
 

@@ -31,6 +31,7 @@ class Checkpoints:
         keep: int,
         worker: int,
         averages: Averages | None = None,
+        norm: Any = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self._files = CheckpointFiles(paths)
@@ -39,6 +40,8 @@ class Checkpoints:
         # all of them save; what the others write is thrown away.
         self._throwaway = None if worker == 0 else paths.checkpoints / f".worker-{worker}"
         more = {KEY: averages.saved} if averages else {}
+        if norm is not None and norm.averages:
+            more["norm"] = norm
         self._checkpoint = tf.train.Checkpoint(step=step, model=model, optimizer=optimizer, **more)
         self._weights = list(getattr(model, "trainable_variables", []))
         self._step = step

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from launcher.contract import RunPaths, WorkerConfig, write_json
 from launcher.errors import DivergedError, WorkerExit
+from launcher.odapi import norm_layers, recompute
 from launcher.odapi.averages import Averages
 from launcher.odapi.normalizers import WORDS, normalizer_of
 from launcher.odapi.protos import Message
@@ -72,11 +73,16 @@ class Training:
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
             self._model = build_model(pipeline, strategy)
+            norm = norm_layers.of_worker(config)
+            state = norm_layers.apply(self._model, norm, self._global_step, config.total_steps)
+            say(norm_layers.describe(self._model, norm))
             if worker == 0:
                 write_json(paths.variables, freeze.listing(self._model))
             chosen = freeze.apply(self._model, pipeline.train_config)
             if chosen.frozen:
                 say(str(chosen))
+            if config.recompute:
+                say(str(recompute.apply(self._model)))
             self._optimizer, _ = build_optimizer(pipeline, self._global_step, chosen.trained)
             averages = Averages(self._model, config.ema_decay) if config.ema_decay else None
             self._checkpoints = Checkpoints(
@@ -87,6 +93,7 @@ class Training:
                 keep=config.keep_checkpoints,
                 worker=worker,
                 averages=averages,
+                norm=state,
                 say=say,
             )
             self._done = self._start_weights(paths)

@@ -19,6 +19,7 @@ def broken_rules(spec: Mapping[str, Any]) -> list[Broken]:
         *_one_model(spec),
         *_synthetic_alone(_section(spec, "data")),
         *_checkpoint_with_type(_section(spec, "train")),
+        *_sync_of_nothing(_section(spec, "train")),
         *_volumes(_section(spec, "cluster")),
     ]
 
@@ -63,6 +64,17 @@ def _checkpoint_with_type(train: Mapping[str, Any]) -> Iterator[Broken]:
     if kind and not checkpoint:
         what = "does nothing without train.fine_tune_checkpoint"
         yield ("train", "fine_tune_type"), what, "Name the checkpoint too, or remove the key"
+
+
+def _sync_of_nothing(train: Mapping[str, Any]) -> Iterator[Broken]:
+    norm = train.get("norm")
+    if norm not in ("group", "frozen"):
+        return
+    taken = f"norm {norm} takes no statistics of the batch"
+    if train.get("sync_batch_norm") is True:
+        yield ("train", "sync_batch_norm"), f"{taken} to share", "Remove it, or use another norm"
+    if _has(train, "statistics_images"):
+        yield ("train", "statistics_images"), taken, "Remove it, or use another norm"
 
 
 def _volumes(cluster: Mapping[str, Any]) -> Iterator[Broken]:

@@ -123,18 +123,20 @@ class Train(Section):
     """What the summed loss is divided by. global: the matched anchors of the whole global batch,
     the default: the same images give the same update however they are split. micro_batch: those
     of each micro-batch, as the OD API does."""
-    norm: Literal["auto", "batch", "renorm", "group", "frozen"] = "auto"
+    norm: Literal["auto", "batch", "moving", "renorm", "group", "frozen"] = "auto"
     """Normalization layers, backbone included. auto, the default: by images per statistic, model
-    and starting weights; `launcher plan` says which and why. batch: as published. renorm: batch
-    renormalization (arXiv 1702.03275). group: group normalization (arXiv 1803.08494). frozen: the
-    statistics of the starting checkpoint."""
+    and starting weights; `launcher plan` says which and why. batch: as published. moving:
+    batch normalization whose four means, two of them the gradient's, are averaged over the last
+    step (after arXiv 2001.06838). renorm: batch renormalization (arXiv 1702.03275). group: group
+    normalization (arXiv 1803.08494). frozen: the statistics of the starting checkpoint."""
     statistics_images: Count | None = None
     """Images that one set of batch normalization's moments is taken over; it divides
     per_replica_batch. Default: all of per_replica_batch. The recipe's images per core reproduce
     its statistics on a larger device (arXiv 1705.08741)."""
     sync_batch_norm: Literal["auto", True, False] = "auto"
     """Share batch normalization's statistics among the replicas. Default auto: on when there is
-    more than one and per_replica_batch is below the recipe's images per core."""
+    more than one and per_replica_batch is below the recipe's images per core (8 without a
+    recipe). It reaches every norm layer, the backbone's too."""
     fine_tune_checkpoint: Location | None = None
     """Checkpoint to start from: its path without .index. Needs fine_tune_type. Default: the
     pipeline.config's, when it names a real one; else training starts from random weights."""

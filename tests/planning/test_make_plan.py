@@ -75,11 +75,13 @@ def test_the_seeds_own_batch_is_what_a_gpu_holds(shared: Path) -> None:
 
 
 def test_the_seed_is_told_what_was_wrong_with_it(shared: Path) -> None:
-    warnings = "\n".join(seed_plan(shared).warnings)
+    plan = seed_plan(shared)
+    warnings = "\n".join(plan.warnings)
     assert "rate 0.01 at batch 2 is 8x the linear rule's 0.00125" in warnings
     assert "600,000 steps x 2 images = 1.2 M of efficientdet_d3's 38.4 M images" in warnings
-    assert "batch normalization over 2 images, 4 in the recipe" in warnings
-    assert "mAP 0.03 at 2 images against 0.42" in warnings
+    assert plan.norm.kind == "moving"
+    asked = seed_plan(shared, "train.norm=batch").warnings
+    assert "batch normalization over 2 images, 4 in the recipe" in "\n".join(asked)
 
 
 def test_the_seeds_numbers_stay_with_lr_scaling_none(shared: Path) -> None:
@@ -346,21 +348,78 @@ def norm_warning(plan: Plan) -> str:
     return "".join(w for w in plan.warnings if "batch norm" in w)
 
 
-def test_the_warning_knows_what_synchronisation_reaches() -> None:
+D3_FULL = {"fine_tune_checkpoint": "/w/ckpt-0", "fine_tune_type": "full"}
+D3_BACKBONE = {"fine_tune_checkpoint": "/w/ckpt-0", "fine_tune_type": "classification"}
+AUTO = {
+    "as many as the recipe": ({"batch": {"per_replica_batch": 4}}, "batch", 4, False),
+    "two on one": ({"batch": {"per_replica_batch": 2}}, "moving", 2, False),
+    "two on two": (
+        {"batch": {"per_replica_batch": 2}, "cluster": {"workers": 2}},
+        "batch",
+        4,
+        True,
+    ),
+    "one on two": (
+        {"batch": {"per_replica_batch": 1}, "cluster": {"workers": 2}},
+        "moving",
+        2,
+        True,
+    ),
+    "a trained start": ({"batch": {"per_replica_batch": 2}, "train": D3_FULL}, "frozen", 2, False),
+    "a backbone": ({"batch": {"per_replica_batch": 2}, "train": D3_BACKBONE}, "moving", 2, False),
+    "groups of a large batch": (
+        {"batch": {"per_replica_batch": 16}, "train": {"statistics_images": 4}},
+        "batch",
+        4,
+        False,
+    ),
+    "small groups of a large batch": (
+        {"batch": {"per_replica_batch": 16}, "train": {"statistics_images": 2}},
+        "moving",
+        2,
+        False,
+    ),
+    "frozen by the model's own file": (
+        {"recipe": "faster_rcnn_resnet50_v1_800x1333", "batch": {"per_replica_batch": 1}},
+        "batch",
+        1,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AUTO)
+def test_auto_chooses_by_images_weights_and_model(name: str) -> None:
+    spec, kind, images, synchronised = AUTO[name]
+    plan = plan_of(**spec)
+    assert (plan.norm.kind, plan.norm.images) == (kind, images)
+    assert plan.norm.synchronised is synchronised
+    assert plan.worker_config.norm == kind
+    assert plan.worker_config.sync_batch_norm is synchronised
+    assert not norm_warning(plan)
+
+
+def test_batch_norm_over_too_few_images_is_warned_about() -> None:
     two = {"cluster": {"workers": 2}, "batch": {"per_replica_batch": 2}}
-    assert "an EfficientNet backbone on TPUs alone" in norm_warning(plan_of(**two))
-    off = norm_warning(plan_of("train.sync_batch_norm=false", **two))
-    assert "sync_batch_norm: true would take them over all replicas" in off
+    off = plan_of("train.sync_batch_norm=false", "train.norm=batch", **two)
+    assert "sync_batch_norm: true would take them over all replicas" in norm_warning(off)
     ssd = {"recipe": "ssd_resnet50_v1_fpn_640", "batch": {"per_replica_batch": 4}}
-    assert "over 4 images, 8 in the recipe" in norm_warning(plan_of(**ssd))
+    alone = norm_warning(plan_of("train.norm=batch", **ssd))
+    assert "over 4 images, 8 in the recipe" in alone
+    assert "train.norm: auto" in alone
     assert not norm_warning(plan_of(cluster={"workers": 2}, **ssd))  # 2 x 4 together
-    frozen = plan_of("batch.per_replica_batch=1", recipe="faster_rcnn_resnet50_v1_800x1333")
-    assert not norm_warning(frozen)
 
 
-def test_synchronisation_without_effect_is_told() -> None:
-    plan = plan_of("train.sync_batch_norm=true", recipe="centernet_resnet101_v1_fpn_512")
-    assert any("sync_batch_norm does nothing" in w for w in plan.warnings)
+def test_every_model_can_be_synchronised() -> None:
+    """CenterNet's layers have no field for it in the pipeline.config."""
+    two = {"cluster": {"workers": 2}, "recipe": "centernet_resnet101_v1_fpn_512"}
+    assert plan_of("train.sync_batch_norm=true", **two).worker_config.sync_batch_norm
+    assert not plan_of("train.sync_batch_norm=false", **two).worker_config.sync_batch_norm
+
+
+def test_images_of_a_statistic_must_divide_those_of_a_replica() -> None:
+    with pytest.raises(SpecError, match="3 does not divide the 4 images of a replica"):
+        plan_of("train.statistics_images=3", batch={"per_replica_batch": 4})
 
 
 def test_the_processes_are_workers_and_one_evaluator(tmp_path: Path) -> None:

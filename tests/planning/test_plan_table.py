@@ -32,7 +32,8 @@ def test_the_seeds_numbers_stand_beside_the_recipes(shared: Path) -> None:
     assert numbers("epochs") == ("324.6", "10.1", "324.6")
     assert rows["learning rate"].why == "the recipe's, which belongs to a global batch of 128"
     assert rows["replicas"].why == "1 worker x 1 GPU"
-    assert rows["batch norm over"].why == "of each replica alone; too few: see the warning"
+    assert rows["moments over"].run == "2"
+    assert rows["normalization"].run == "moving"
     assert rows["starts from"].run == "classification checkpoint"
     assert rows["target mAP"].run == "45.4"
 

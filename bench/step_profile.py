@@ -35,8 +35,6 @@ from launcher.data import make_shapes
 from launcher.odapi import compat
 from tests.runtime.small_pipelines import demo_pipeline
 
-_REPEATS = 25
-
 
 class Clock:
     """Wall and CPU milliseconds between calls."""
@@ -55,11 +53,11 @@ def show(name: str, lap: tuple[float, float]) -> None:
     print(f"  {name:<34} {lap[0]:>9.1f} {lap[1]:>9.1f}", flush=True)
 
 
-def repeated(function: Callable[[], Any]) -> tuple[float, float]:
-    for _ in range(4):
+def repeated(function: Callable[[], Any], times: int) -> tuple[float, float]:
+    for _ in range(3):
         function()
     laps = []
-    for _ in range(_REPEATS):
+    for _ in range(times):
         clock = Clock()
         function()
         laps.append(clock.lap())
@@ -73,10 +71,11 @@ def main() -> int:
     arguments.add_argument("--batch", type=int, default=32, help="images of a micro-batch")
     arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments.add_argument("--kernels", type=int, default=12, help="lines of the kernels' table")
+    arguments.add_argument("--repeats", type=int, default=25, help="of each measurement")
     arguments.add_argument("--reduce", type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.reduce:
-        print(reduce_milliseconds(options.reduce, options.threads))
+        print(reduce_milliseconds(options.reduce, options.threads, options.repeats))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "shapes"
@@ -86,16 +85,20 @@ def main() -> int:
 
 def profile(options: Any, data: Path, folder: Path) -> int:
     print(f"  {'start':<34} {'ms':>9} {'CPU':>9}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     clock = Clock()
     compat.load()
     show("import TensorFlow", clock.lap())
     from launcher.runtime import loop
+    from launcher.runtime.__main__ import quiet_libraries
+
+    quiet_libraries()
 
     show("import the OD API and the worker", clock.lap())
     del loop
     trainer = Trainer(options, data, clock)
     parts = trainer.parts()
-    reduce = all_reduce(trainer.values, options.threads)
+    reduce = all_reduce(trainer.values, options.threads, options.repeats)
     whole = parts.pop("whole step")
     print(f"\n  {'step of ' + str(options.batch) + ' images':<34} {'ms':>9} {'CPU':>9}")
     for name, lap in parts.items():
@@ -163,6 +166,7 @@ class Trainer:
         self._batch = next(self._stream)
         show("start the input, first batch", clock.lap())
         self._ask = Requests()
+        self._repeats = options.repeats
         self._step(self._stream, self._ask)
         show("trace the step, run it once", clock.lap())
         devices.keep_freed_memory()
@@ -195,10 +199,10 @@ class Trainer:
         def update() -> Any:
             return step._update(sums, asked)
 
-        whole = repeated(lambda: step(self._stream, self._ask))
+        whole = self._repeated(lambda: step(self._stream, self._ask))
         fixed = iter(tf.data.Dataset.from_tensors(self._batch).repeat())
-        without = repeated(lambda: step(fixed, self._ask))
-        ran = [repeated(lambda f=f: wait(f())) for f in (network, forward, both, update)]
+        without = self._repeated(lambda: step(fixed, self._ask))
+        ran = [self._repeated(lambda f=f: wait(f())) for f in (network, forward, both, update)]
         return {
             "whole step": whole,
             "input that the step waits for": less(whole, without),
@@ -207,6 +211,9 @@ class Trainer:
             "backward": less(ran[2], ran[1]),
             "clip and apply": ran[3],
         }
+
+    def _repeated(self, function: Callable[[], Any]) -> tuple[float, float]:
+        return repeated(function, self._repeats)
 
     def kernels(self, folder: Path, lines: int) -> None:
         """TensorFlow's profile of ten steps, the longest operations first."""
@@ -246,13 +253,19 @@ def less(whole: tuple[float, float], part: tuple[float, float]) -> tuple[float, 
     return max(0.0, whole[0] - part[0]), max(0.0, whole[1] - part[1])
 
 
-def all_reduce(values: int, threads: int) -> float:
+def all_reduce(values: int, threads: int, repeats: int) -> float:
     """Median milliseconds of one all-reduce of `values` float32 between two new processes."""
     each = max(1, threads // 2)
     hosts = free_hosts(2)
     processes = [
         subprocess.Popen(
-            [sys.executable, __file__, "--reduce", str(values), "--threads", str(each)],
+            [
+                sys.executable,
+                __file__,
+                f"--reduce={values}",
+                f"--threads={each}",
+                f"--repeats={repeats}",
+            ],
             env={
                 **os.environ,
                 ENV_TF_CONFIG: tf_config(hosts, i),
@@ -269,7 +282,7 @@ def all_reduce(values: int, threads: int) -> float:
     return float(told[0].split()[-1])
 
 
-def reduce_milliseconds(values: int, threads: int) -> float:
+def reduce_milliseconds(values: int, threads: int, repeats: int) -> float:
     compat.load()
     import tensorflow as tf
 
@@ -287,7 +300,7 @@ def reduce_milliseconds(values: int, threads: int) -> float:
 
         return strategy.run(replica)
 
-    found = repeated(lambda: strategy.experimental_local_results(reduced())[0].numpy())[0]
+    found = repeated(lambda: strategy.experimental_local_results(reduced())[0].numpy(), repeats)[0]
     if os.environ[ENV_TF_CONFIG].endswith('"index":0}}'):
         time.sleep(1)  # the chief hosts the coordination service: it leaves last
     print(found, flush=True)

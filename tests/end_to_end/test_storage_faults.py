@@ -22,6 +22,8 @@ from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 BAD_SHARD, BAD_RECORD = 2, 11
+STALL_SECONDS = 150.0
+"""Nothing stalls here, however slow the machine is."""
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def cancelled_after(run: SmallRun, step: int) -> int:
 def test_damaged_checkpoints_and_a_lost_state_file(folder: Path) -> None:
     """The newest has a flipped bit, the one before is cut, a third was being written."""
     steps = 45
-    run = make_run(folder, steps=steps, checkpoint_steps=10)
+    run = make_run(folder, steps=steps, checkpoint_steps=10, stall_seconds=STALL_SECONDS)
     run.submit()
     newest = cancelled_after(run, 22)
     assert newest > 20
@@ -84,7 +86,7 @@ def test_damaged_checkpoints_and_a_lost_state_file(folder: Path) -> None:
 
 
 def test_a_full_disk_stops_nothing_for_good(folder: Path) -> None:
-    run = make_run(folder, steps=40, checkpoint_steps=10)
+    run = make_run(folder, steps=40, checkpoint_steps=10, stall_seconds=STALL_SECONDS)
     disk = folder / "runs"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(disk)]
@@ -121,7 +123,7 @@ def test_a_full_disk_stops_nothing_for_good(folder: Path) -> None:
 
 def test_a_loss_that_is_not_finite(folder: Path) -> None:
     """The rate is 1e12 from the tenth step on. A checkpoint is saved after every step."""
-    run = make_run(folder, steps=40, checkpoint_steps=1)
+    run = make_run(folder, steps=40, checkpoint_steps=1, stall_seconds=STALL_SECONDS)
     message = pipeline.read(folder / "small.config")
     rate = message.train_config.optimizer.momentum_optimizer.learning_rate
     rate.ClearField("cosine_decay_learning_rate")
@@ -174,7 +176,7 @@ def finite_values(prefix: Path) -> dict[str, bool]:
 
 
 def test_a_bad_record_in_the_middle_then_leave_to_skip_it(folder: Path) -> None:
-    run = make_run(folder, steps=20, checkpoint_steps=1)
+    run = make_run(folder, steps=20, checkpoint_steps=1, stall_seconds=STALL_SECONDS)
     shard = folder / "data" / f"train.record-0000{BAD_SHARD}-of-00004"
     offset = index_records([shard]).where(BAD_RECORD)[2]
     flip_a_bit(shard, offset + 200)

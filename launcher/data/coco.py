@@ -98,20 +98,25 @@ def fit_box(bbox: Any, width: int, height: int) -> tuple[Sides | None, bool]:
     The second value says whether it was clipped. No sides when the box has no area. Raises
     BadBoxError for a box that is no four numbers, inverted, or outside by more than a pixel.
     """
-    of = f"{json.dumps(bbox)} (x, y, width, height) of an image of {width} x {height} pixels"
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
-        raise BadBoxError(f"bbox {of} is not four numbers")
+        raise _bad_box(bbox, width, height, "is not four numbers")
     x, y, w, h = bbox
     if w < 0 or h < 0:
-        raise BadBoxError(f"bbox {of} has a negative size")
+        raise _bad_box(bbox, width, height, "has a negative size")
     outside = max(-x, -y, x + w - width, y + h - height)
     if outside > MAX_OUTSIDE_PIXELS:
-        raise BadBoxError(f"bbox {of} sticks out of the image by {outside:.6g} pixels")
+        how = f"sticks out of the image by {outside:.6g} pixels"
+        raise _bad_box(bbox, width, height, how)
     xmin, ymin = max(x, 0), max(y, 0)
     xmax, ymax = min(x + w, width), min(y + h, height)
     if w == 0 or h == 0 or xmin >= xmax or ymin >= ymax:
         return None, False
     return (xmin / width, ymin / height, xmax / width, ymax / height), outside > 0
+
+
+def _bad_box(bbox: Any, width: int, height: int, how: str) -> BadBoxError:
+    of = f"{json.dumps(bbox)} (x, y, width, height) of an image of {width} x {height} pixels"
+    return BadBoxError(f"bbox {of} {how}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -195,6 +200,12 @@ def _references(
     path: Path,
 ) -> tuple[int | str, int | str, int]:
     """The annotation's own id, its image's and its category's, which exist."""
+    if isinstance(annotation, dict):  # nearly all annotations end here: a train set has a million
+        found: Any = map(annotation.get, ("id", "image_id", "category_id"))
+        id_, image_id, category = found
+        numbers = type(id_) is type(image_id) is type(category) is int
+        if numbers and image_id in images and category in names:
+            return id_, image_id, category
     id_ = _field(annotation, "id", (int, str), f"annotations[{index}]", path)
     place = f"annotation {id_}"
     image_id = _field(annotation, "image_id", (int, str), place, path)
@@ -240,9 +251,9 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) < MAX_NUMBER
+    if type(value) is float:  # JSON's numbers are of these two types and no other
+        return math.isfinite(value)
+    return type(value) is int and abs(value) < MAX_NUMBER
 
 
 def _id_order(id_: int | str) -> tuple[bool, Any]:

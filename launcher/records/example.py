@@ -101,13 +101,18 @@ def _fill(feature: Any, name: str, value: Any) -> None:
     items = [value] if isinstance(value, bytes | str | int | float) else list(value)
     if not items:
         return
-    if all(isinstance(i, bytes | str) for i in items):
-        texts = (i.encode() if isinstance(i, str) else i for i in items)
+    kinds = set(map(type, items))
+
+    def all_are(*bases: type) -> bool:
+        return all(issubclass(kind, bases) for kind in kinds)
+
+    if all_are(bytes, str):
+        texts = [i.encode() if isinstance(i, str) else i for i in items]
         feature.bytes_list.value.extend(texts)
-    elif all(isinstance(i, int) for i in items):
+    elif all_are(int):
         feature.int64_list.value.extend(items)
-    elif all(isinstance(i, int | float) for i in items):
+    elif all_are(int, float):
         feature.float_list.value.extend(items)
     else:
-        kinds = sorted({type(i).__name__ for i in items})
-        raise TypeError(f"{name}: a feature holds one kind of value, not {', '.join(kinds)}")
+        named = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"{name}: a feature holds one kind of value, not {named}")

@@ -63,9 +63,9 @@ def test_the_bytes_do_not_depend_on_processes_or_the_order_of_the_file(
 ) -> None:
     tiny = shared / "coco_tiny"
 
-    def digests(out: str, processes: int) -> dict[str, str]:
+    def digests(out: str, processes: int, shards: int = 3) -> dict[str, str]:
         arguments = (tiny / "annotations/instances_train2017.json", tiny / "train2017")
-        report = convert(*arguments, tmp_path / out, "train", 3, processes=processes)
+        report = convert(*arguments, tmp_path / out, "train", shards, processes=processes)
         assert (report.images, report.objects, report.crowds) == (80, 705, 6)
         return {
             p.name: hashlib.sha256(p.read_bytes()).hexdigest()
@@ -76,6 +76,8 @@ def test_the_bytes_do_not_depend_on_processes_or_the_order_of_the_file(
     assert len(set(one.values())) == 4
     assert digests("two", 2) == one
     assert digests("three", 3) == one
+    # Nine shards: written by two processes, or by one for three that have too few each.
+    assert digests("whole", 2, shards=9) == digests("parts", 3, shards=9)
 
 
 def test_shards_are_balanced_mixed_and_disjoint(
@@ -133,22 +135,28 @@ def _turn(coco: Any) -> str:
     )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "shards"), [(1, 2), (2, 2), (1, 4)])
 @pytest.mark.parametrize(
     "spoil", [_truncate, _replace_by_text, _empty, _remove, _webp, _resize, _turn]
 )
 def test_a_bad_image_is_named_or_left_out(
-    coco: Any, spoil: Callable[[Any], str], processes: int
+    coco: Any, spoil: Callable[[Any], str], processes: int, shards: int
 ) -> None:
     said = spoil(coco)
+    coco.picture("more.jpg", (100, 50))
+    for id_ in (20, 21, 22, 23):  # or a shard may have no other image
+        coco.content["images"].append(
+            {"id": id_, "file_name": "more.jpg", "width": 100, "height": 50}
+        )
+    coco.save()
     with pytest.raises(DataError) as e:
-        run(coco, processes=processes)
+        run(coco, processes=processes, shards=shards)
     assert str(e.value).startswith(said)
     assert str(e.value).endswith("leave such boxes and images out with --skip-bad")
     assert coco.left() == []
 
-    report = run(coco, processes=processes, skip_bad=True)
-    assert (report.images, report.objects) == (4, 4)
+    report = run(coco, processes=processes, shards=shards, skip_bad=True)
+    assert (report.images, report.objects) == (8, 4)
     assert len(report.bad_images) == 1
     assert report.bad_images[0].startswith(said)
 

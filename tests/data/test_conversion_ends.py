@@ -22,7 +22,8 @@ from launcher.errors import LauncherError
 if __name__ == "__main__":
     annotations, images, out = map(Path, sys.argv[1:4])
     try:
-        print(convert(annotations, images, out, "train", 4, processes=int(sys.argv[4])).images)
+        shards, processes = int(sys.argv[4]), int(sys.argv[5])
+        print(convert(annotations, images, out, "train", shards, processes).images)
     except LauncherError as e:
         sys.exit(f"{type(e).__name__}: {e}")
 """
@@ -45,7 +46,7 @@ class Conversion:
         (folder / "script.py").write_text(CONVERT)
         self.command = [
             sys.executable, str(folder / "script.py"),
-            str(folder / "long.json"), str(tiny / "train2017"), str(self.out),
+            str(folder / "long.json"), str(tiny / "train2017"), str(self.out), "4",
         ]  # fmt: skip
 
     def start(self, processes: int = 2) -> "subprocess.Popen[str]":
@@ -111,6 +112,19 @@ def test_interrupted_leaves_nothing(
         assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_while_each_process_writes_a_shard(conversion: Conversion, number: int) -> None:
+    conversion.command[-1] = "8"  # four a process: each writes whole ones
+    process = conversion.start(2)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
+    process.communicate(timeout=30)
+    assert process.returncode == -number
+    assert not conversion.out.exists()
+    if number == signal.SIGINT:
+        assert not conversion.made.exists()
+    within(15, lambda: not living(process.pid), "all processes are gone")
+
+
 def test_killed_leaves_no_output_and_no_process_and_the_next_run_sweeps(
     conversion: Conversion, shared: Path
 ) -> None:
@@ -160,12 +174,14 @@ def _is_pool_worker(pid: int) -> bool:
     return b"forkserver" in Path(f"/proc/{parent}/cmdline").read_bytes()
 
 
-def test_a_full_disk(conversion: Conversion, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [4, 8])
+def test_a_full_disk(conversion: Conversion, shards: int) -> None:
     """A limit on the size of files stands for it: write() fails in the same place."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 
+    conversion.command[-1] = str(shards)
     done = subprocess.run(
         [*conversion.command, "2"],
         preexec_fn=limit,
@@ -173,7 +189,7 @@ def test_a_full_disk(conversion: Conversion, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    shard = conversion.out / "train.record-00000-of-00004"
+    shard = conversion.out / f"train.record-00000-of-0000{shards}"
     remedy = "Free some space, or write to another folder"
     assert done.stderr == f"StorageError: {shard}: cannot write (File too large). {remedy}\n"
     assert not conversion.made.exists()

@@ -144,7 +144,8 @@ class Running:
 
 @contextmanager
 def running(group: Group) -> Iterator[Running]:
-    """Starts the group, and kills what is left of it at the end of the block."""
+    """Starts the group, and kills what is left of it at the end of the block, SIGTERM included."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Running(group)
     try:
         yield run

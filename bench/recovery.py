@@ -68,6 +68,7 @@ def measured(folder: Path, victim: int, kills: int) -> tuple[float, list[float]]
         ],
     )
     training.demo_plan(folder, "data-only")  # draws the records, which do not count
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is cancelled
     began = time.time()
     run = launcher.submit(spec)
     try:

@@ -232,7 +232,7 @@ class Trainer:
         for plane in space.planes:
             for event in (e for line in plane.lines for e in line.events):
                 name = plane.event_metadata[event.metadata_id].name
-                if ":" in name:  # node:Operation
+                if "/" in name and ":" in name and "::" not in name:  # node:Operation
                     operation = name.rsplit(":", 1)[1]
                     total[operation] += event.duration_ps / 1e10
                     count[operation] += 1

@@ -13,7 +13,7 @@ from launcher.contract import (
     worker_index,
     write_json,
 )
-from launcher.errors import LauncherError, StorageError, WorkerExit
+from launcher.errors import LauncherError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
 
 
@@ -57,7 +57,8 @@ def main(root: Path) -> WorkerExit:
     except tf.errors.OpError as e:
         source, done = (training.source, training.done) if training else (None, 0)
         if explained := failures.explain(e, workers=config.workers, source=source, done=done):
-            raise explained from e
+            note = watchdog.clock_note() if isinstance(explained, PeerLostError) else ""
+            raise (PeerLostError(f"{explained}{note}") if note else explained) from e
         raise
     except OSError as e:
         raise StorageError(

@@ -27,6 +27,12 @@ _PAUSED_SECONDS = 5.0
 """A gap between two looks that says that this process did not run: stopped, or its machine was."""
 
 
+_CLOCK_SECONDS = 5.0
+"""A change of the wall clock that TensorFlow's service notices; clocks are trimmed by less."""
+
+_CLOCK_REMEMBERED_SECONDS = 60.0
+
+
 @dataclass(frozen=True)
 class Stall:
     """What `on_exit` is told. own: the fault is this worker's, and not one it waits for."""
@@ -58,6 +64,8 @@ class Watchdog(threading.Thread):
         self._steps = 0
         self._beaten = time.monotonic()
         self._allowed = FIRST_STEP_FACTOR * stall_seconds
+        self._ahead = time.time() - time.monotonic()
+        self._clock_set: tuple[float, float] | None = None  # when, by how much
 
     def watch_input(self, lacks: Callable[[int], bool], stuck: Callable[[float], str]) -> None:
         """`lacks(n)`: whether the input has not yet given all that the first n steps take.
@@ -78,12 +86,33 @@ class Watchdog(threading.Thread):
         self._allowed = self._stall
         self._beaten = time.monotonic()
 
+    def clock_note(self) -> str:
+        """What to add to a lost peer's message: TensorFlow counts heartbeats by the wall clock."""
+        if not (self._look_at_clock() and self._clock_set):
+            return ""
+        return (
+            f"; the machine's clock was set by {self._clock_set[1]:+,.0f} s just before, which "
+            "TensorFlow's coordination service takes for a lost worker"
+        )
+
+    def _look_at_clock(self) -> bool:
+        """Whether the wall clock was set within the last minute."""
+        now = time.monotonic()
+        change = time.time() - now - self._ahead
+        if abs(change) > _CLOCK_SECONDS:
+            self._ahead += change
+            self._clock_set = (now, change)
+        return self._clock_set is not None and (
+            now - self._clock_set[0] < _CLOCK_REMEMBERED_SECONDS
+        )
+
     def run(self) -> None:
         last = time.monotonic()
         while True:
             time.sleep(_POLL_SECONDS)
             if self._parent is not None and os.getppid() != self._parent:
                 self._leave(Stall(f"the supervisor (process {self._parent}) is gone", own=False))
+            self._look_at_clock()
             now = time.monotonic()
             if now - last > _PAUSED_SECONDS:
                 self._beaten += now - last  # nothing ran meanwhile: no step is late for that

@@ -153,3 +153,21 @@ print("did step 2")
     os.kill(process.pid, signal.SIGCONT)
     time.sleep(0.7)
     assert process.communicate("\n", timeout=30)[0] == "did step 2\n"
+
+
+def test_a_clock_that_is_set_is_remembered_for_a_minute(start: Start) -> None:
+    code = """
+real = time.time
+assert dog.clock_note() == ""
+time.time = lambda: real() - 86_400
+time.sleep(0.5)
+print(dog.clock_note())
+watchdog._CLOCK_REMEMBERED_SECONDS = 0.1
+print(dog.clock_note())
+"""
+    out, err = start(code, stall=60).communicate(timeout=30)
+    assert out.splitlines() == [
+        "; the machine's clock was set by -86,400 s just before, which TensorFlow's coordination "
+        "service takes for a lost worker",
+        "",
+    ], err

@@ -1,13 +1,14 @@
 """Images a second of `launcher data convert` against the OD API's create_coco_tf_record.
 
-    .venv/bin/python bench/convert.py [--images 1500] [--rounds 5] [--processes N]
+    .venv/bin/python bench/convert.py [--images 1500] [--rounds 5] [--commands 2]
     .venv/bin/python bench/convert.py --coco instances_val2017.json val2017
 
 The same annotations file and the same image files, converted in turn by both in this process, into
 the same number of shards: the peer's `_create_tf_record_from_coco_annotations`, without masks, and
-`launcher.data.convert` on all cores, its processes started anew each time. Neither start-up of
-Python or TensorFlow is in the figures. Without --coco the images are drawn: noise of photographs'
-size (640 x 480 pixels, about 150 kB), with 7 boxes and outlines each.
+`launcher.data.convert` on all cores, its processes started anew each time. `ratio` is of these:
+neither Python's nor TensorFlow's start is in it. `ratio_command` is of the two as commands, from
+start to end, as a user waits for them; it falls to `ratio` as the set grows. Without --coco the
+images are drawn: noise of photographs' size (640 x 480 pixels), with 7 boxes and outlines each.
 
 What the two promise is not the same: the peer reads an image's header only, and drops a box that
 sticks out by a rounding error in silence; ours finds out that the image is whole, checks every
@@ -19,6 +20,7 @@ import json
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from launcher.data import convert
 from launcher.odapi import compat
 
+ROOT = Path(__file__).resolve().parents[1]
+PEER = """
+import sys
+from launcher.odapi import compat
+compat.load()
+from object_detection.dataset_tools import create_coco_tf_record as peer
+peer._create_tf_record_from_coco_annotations(*sys.argv[1:4], False, int(sys.argv[4]))
+"""
 SHARDS = 10
 DRAWN = 24  # different pictures
 SIZE = (640, 480)
@@ -43,6 +53,7 @@ def main() -> int:
     )
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=5, help="of each, in turn (default 5)")
+    parser.add_argument("--commands", type=int, default=2, help="rounds of whole commands")
     parser.add_argument("--processes", type=int, help="of ours (default: one a core)")
     parser.add_argument(
         "--coco",
@@ -91,7 +102,37 @@ def measure(annotations: Path, images: Path, data: Path, options: argparse.Names
         "unit": "images/s",
         "images": options.images,
     }
+    if options.commands:
+        seconds = command_seconds(annotations, images, data, options)
+        result["ratio_command"] = round(seconds["theirs"] / seconds["ours"], 2)
+        result["ours_command_seconds"] = round(seconds["ours"], 2)
+        result["peer_command_seconds"] = round(seconds["theirs"], 2)
     print(json.dumps(result))
+
+
+def command_seconds(
+    annotations: Path, images: Path, data: Path, options: argparse.Namespace
+) -> dict[str, float]:
+    """Medians of whole processes."""
+    commands = {
+        "ours": [sys.executable, "-m", "launcher", "data", "convert", str(annotations), str(images),
+                 "-o", str(data / "ours"), "--shards", str(SHARDS)],
+        "theirs": [sys.executable, "-c", PEER, str(annotations), str(images),
+                   str(data / "theirs/val.record"), str(SHARDS)],
+    }  # fmt: skip
+    if options.processes:
+        commands["ours"] += ["--processes", str(options.processes)]
+    whole: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for number in range(options.commands):
+        for name, command in commands.items():
+            if name == "theirs":
+                (data / name).mkdir()
+            started = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+            whole[name].append(time.perf_counter() - started)
+            shutil.rmtree(data / name)
+            print(f"command {number + 1}, {name:7} {whole[name][-1]:6.1f} s", flush=True)
+    return {name: statistics.median(all_) for name, all_ in whole.items()}
 
 
 def drawn(data: Path) -> tuple[Path, Path]:

@@ -69,6 +69,7 @@ def make_plan(spec: JobSpec) -> Plan:
             norm,
             several_divisors=several_divisors(pipeline.model),
             loss_normalizer=spec.train.loss_normalizer,
+            recompute=spec.train.recompute,
         ),
         worker_config=_worker_config(spec, split, facts, data, normalizer, norm, decay),
         pipeline_text=pipelines.to_text(pipeline),

@@ -180,3 +180,29 @@ def test_real_coco_files(shared: Path) -> None:
         assert len(found.names) == 80
         assert max(found.names) == 90
         assert (found.zero_size, found.clipped, found.bad_boxes) == ((), (), ())
+
+
+def test_outlines_are_left_out_wherever_they_stand(coco: Any) -> None:
+    plain = load(coco.annotations)
+    text = '"segmentation": [[1, 2]], "bbox": [0]'  # in a name it stays what it is
+    coco.content["categories"][0]["name"] = text
+    outlines = [[[1, 2.5e1, -3]], [], {"counts": [1, 2], "size": [5, 5]}, [[1], [2, 3]], None]
+    for annotation, outline in zip(coco.content["annotations"], outlines, strict=True):
+        rest = dict(annotation)
+        annotation.clear()
+        annotation.update({"segmentation": outline, **rest})
+    for indent in (None, 1):
+        coco.annotations.write_text(json.dumps(coco.content, indent=indent))
+        found = load(coco.annotations)
+        assert found.names[7] == text
+        assert [[b.area for b in i.boxes] for i in found.images] == [
+            [b.area for b in i.boxes] for i in plain.images
+        ]
+
+
+def test_the_place_of_an_error_behind_an_outline(coco: Any) -> None:
+    coco.content["annotations"][0]["segmentation"] = [[1, 2, 3, 4] * 50]
+    text = json.dumps(coco.content)
+    coco.annotations.write_text(text[:-1])
+    with pytest.raises(DataError, match=f"instances.json:1:{len(text)}: not JSON"):
+        load(coco.annotations)

@@ -4,7 +4,7 @@
 
 Each measurement is a process of its own on one core: the model is built and its forward and
 backward pass traced, the kernel's high-water mark of resident memory is set back, then the pass
-runs four times. The peak is that mark less what was resident before the first pass, so it is
+runs three times. The peak is that mark less what was resident before the first pass, so it is
 activations, gradients and scratch, without program and weights. glibc hands every block above
 64 kB back to the system at once, so that the mark shows what TensorFlow holds, not what the
 allocator keeps. `ours` is with train.recompute, `peer` without; the last line is JSON.
@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-PASSES = 4
+PASSES = 3
 _BLOCK = str(64 * 1024)
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": _BLOCK, "MALLOC_TRIM_THRESHOLD_": _BLOCK}
 

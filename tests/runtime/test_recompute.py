@@ -64,7 +64,7 @@ def tf() -> Any:
     ("recipe", "side", "passes", "words"),
     [
         ("demo", 64, 2, "segments of the backbone"),
-        ("efficientdet_d0", 256, 1, "3 BiFPN cells"),
+        pytest.param("efficientdet_d0", 256, 1, "3 BiFPN cells", marks=pytest.mark.slow),
     ],
 )
 def test_gradients_and_statistics_are_those_of_a_plain_step(
@@ -99,7 +99,7 @@ def test_two_replicas_with_synchronised_norm_have_the_gradients_of_a_plain_step(
 def small_network(tf: Any, rate: float, kind: str = "float32") -> Any:
     """A functional model with batch norm and dropout."""
     layers = tf.keras.layers
-    x = inputs = tf.keras.Input([16, 16, 3], dtype=kind)
+    x = inputs = tf.keras.Input([16, 16, 3])
     for i in range(8):
         x = layers.Conv2D(8, 3, padding="same", name=f"conv{i}", dtype=kind)(x)
         x = layers.BatchNormalization(name=f"norm{i}", dtype=kind)(x)

@@ -9,12 +9,12 @@ freeze_variables. An expression matches anywhere in the name (re.search). Tensor
 
 What is frozen takes part in nothing: no gradient, no all-reduce, no slots, no weight decay. Batch
 normalization whose gamma and beta are frozen runs on its statistics and leaves them as they are,
-as Keras has it for a layer that is not trainable: moments of the new data beneath weights that
+as Keras' version 2 has it for a layer that is not trainable: moments of the new data beneath weights that
 cannot follow them would be neither the old model nor a new one.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from launcher.contract import pattern_matches
 from launcher.errors import ConfigError
+from launcher.odapi.norm_layers import FrozenNorm, layers_of
 from launcher.odapi.object_graph import millions, name_of, parameters, part_of, variables_of
 from launcher.odapi.protos import Message
 
@@ -61,9 +62,8 @@ def listing(model: Any) -> list[dict[str, Any]]:
 def apply(model: Any, train_config: Message) -> Chosen:
     """Choose the variables and stop the frozen layers' statistics.
 
-    Call it when all variables are made, and before anything asks for `model.trainable_variables`:
-    those of the stopped layers are not among them afterwards. Raises ConfigError for a pattern
-    that matches nothing, or when nothing is left to train.
+    Call it when all variables are made and the norm layers are of the kind that the plan wants.
+    Raises ConfigError for a pattern that matches nothing, or when nothing is left to train.
     """
     updated = list(train_config.update_trainable_variables)
     frozen = list(train_config.freeze_variables)
@@ -112,20 +112,15 @@ def _stop_statistics(
     One that has neither is stopped when the patterns freeze its mean.
     """
     stopped = 0
-    for layer in norm_layers(model):
+    for layer in layers_of(model):
         own = [v for v in (layer.gamma, layer.beta) if v is not None]
         if any(id(v) in kept for v in own) or (not own and is_trained(layer.moving_mean)):
             continue
-        layer.trainable = False  # batch normalization in training mode then uses its statistics
+        # Not by `trainable = False`: the OD API's layers are Keras' version 1, which goes on
+        # normalizing with the moments of the batch then (measured).
+        layer.__class__ = type(f"Frozen{type(layer).__name__}", (FrozenNorm, type(layer)), {})
         stopped += 1
     return stopped
-
-
-def norm_layers(model: Any) -> Iterator[Any]:
-    """Each layer with running statistics once, whatever its class."""
-    for part in tf.train.TrackableView(model).descendants():
-        if isinstance(part, tf.keras.layers.Layer) and hasattr(part, "moving_mean"):
-            yield part
 
 
 def _check(patterns: Sequence[str], names: Sequence[str], place: str) -> None:

@@ -9,8 +9,8 @@ freeze_variables. An expression matches anywhere in the name (re.search). Tensor
 
 What is frozen takes part in nothing: no gradient, no all-reduce, no slots, no weight decay. Batch
 normalization whose gamma and beta are frozen runs on its statistics and leaves them as they are,
-as Keras' version 2 has it for a layer that is not trainable: moments of the new data beneath weights that
-cannot follow them would be neither the old model nor a new one.
+as version 2 of Keras' layer does when it is not trainable: moments of the new data beneath weights
+that cannot follow them would be neither the old model nor a new one.
 """
 
 import re

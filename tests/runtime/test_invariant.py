@@ -72,3 +72,16 @@ def test_each_replica_has_its_own_groundtruth_under_synchronised_batch_norm(runs
     """Replicas take turns at each of its layers, and the OD API keeps the groundtruth in the
     model: the first replica trained on the boxes of the second one's images."""
     assert runs["2x16x1 synchronised facts"][1] == runs["1x32x1 facts"][1]
+
+
+def test_the_averages_of_two_replicas_are_one_in_a_checkpoint(runs: Runs) -> None:
+    """A weight is the same in both; of a statistic the mean of what both have counts."""
+    weight = change = average = seen = counted = 0.0
+    for t in (1, 2, 3):
+        change = 0.9 * change - 0.5
+        weight += change
+        counted += (4 + 8) / 2
+        rest = 1 - (1 + t) / (10 + t)
+        average -= rest * (average - weight)
+        seen -= rest * (seen - counted)
+    np.testing.assert_allclose(runs["averages"], [average, seen], rtol=1e-5)

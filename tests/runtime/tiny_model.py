@@ -11,8 +11,8 @@ from launcher.runtime.step import Requests, StepResult, TrainStep
 
 
 class TinyModel(DetectionModel):  # type: ignore[misc]
-    """Its loss is weight x slope, so that the gradient is the slope. `seen` counts its images, as
-    running statistics do: it is not trained, and each replica's own."""
+    """Its loss is weight x slope, so that the gradient is the slope. `seen` is not trained and each
+    replica's own, as running statistics are: it counts images, replica 1 each of them twice."""
 
     def __init__(self, slope: float = 1.0) -> None:
         super().__init__(num_classes=1)
@@ -28,7 +28,8 @@ class TinyModel(DetectionModel):  # type: ignore[misc]
 
     def predict(self, preprocessed_inputs: Any, true_image_shapes: Any, **_: Any) -> Any:
         images = tf.cast(tf.shape(preprocessed_inputs)[0], tf.float32)
-        self.seen.assign_add(images)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        self.seen.assign_add(images * (1.0 + tf.cast(replica, tf.float32)))
         return {"value": self.weight * self.slope}
 
     def loss(self, prediction_dict: Any, true_image_shapes: Any) -> Any:
@@ -47,7 +48,9 @@ class TinyModel(DetectionModel):  # type: ignore[misc]
 class TinyTraining:
     """The worker's own step on a TinyModel, with the optimizer of a train_config."""
 
-    def __init__(self, train_config: Any, *, images: int = 4, **options: Any) -> None:
+    def __init__(
+        self, train_config: Any, *, images: int = 4, strategy: Any = None, **options: Any
+    ) -> None:
         from launcher.runtime.model import build_optimizer
 
         class Pipeline:
@@ -55,9 +58,14 @@ class TinyTraining:
 
         pipeline: Any = Pipeline()
         pipeline.train_config = train_config
-        strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+        strategy = strategy or tf.distribute.OneDeviceStrategy("/cpu:0")
         with strategy.scope():
-            self.done = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self.done = tf.Variable(
+                0,
+                dtype=tf.int64,
+                trainable=False,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
             self.model = TinyModel()
             self.optimizer, _ = build_optimizer(pipeline, self.done, [self.model.weight])
             self.averages = options.pop("averages", lambda model: None)(self.model)
@@ -75,7 +83,8 @@ class TinyTraining:
             "groundtruth_boxes": tf.zeros([images, 1, 4]),
             "groundtruth_classes": tf.zeros([images, 1, 1]),
         }
-        self.data = iter(tf.data.Dataset.from_tensors((features, labels)).repeat())
+        dataset = tf.data.Dataset.from_tensors((features, labels)).repeat()
+        self.data = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
 
     def one(self) -> StepResult:
         return self.step(self.data, Requests())

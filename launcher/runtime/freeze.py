@@ -118,7 +118,8 @@ def _stop_statistics(
             continue
         # Not by `trainable = False`: the OD API's layers are Keras' version 1, which goes on
         # normalizing with the moments of the batch then (measured).
-        layer.__class__ = type(f"Frozen{type(layer).__name__}", (FrozenNorm, type(layer)), {})
+        if not isinstance(layer, FrozenNorm):  # train.norm: frozen made it one already
+            layer.__class__ = type(f"Frozen{type(layer).__name__}", (FrozenNorm, type(layer)), {})
         stopped += 1
     return stopped
 

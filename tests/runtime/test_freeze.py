@@ -219,6 +219,7 @@ def test_patterns(tmp_path: Path) -> None:
     assert len(chosen.trained) == 12
     assert all("Predictor/kernel" in v.name for v in chosen.trained)
     assert chosen.still_norms == 60
+    assert choose(model, update=["^heads/"]).still_norms == 60, "again, as after norm: frozen"
 
     # A layer that stands still normalizes with its statistics in training, too: the OD API's own,
     # which are Keras' version 1 and do not heed `trainable`.

@@ -176,13 +176,15 @@ class _Pooling:
         return normalize(x, *_scale_and_shift(layer), moments, rule)
 
     def _rule(self, layer: Any) -> Rule:
+        together = self._norm.synchronised
         return Rule(
             epsilon=layer.epsilon,
             groups=self._norm.groups,
             forward=self._forward,
             backward=self._backward,
             clip=_clip(self._share()) if self._norm.kind == "renorm" else None,
-            all_reduce=_mean_of_replicas if self._norm.synchronised else None,
+            all_reduce=_mean_of_replicas if together else None,
+            replicas=tf.distribute.get_strategy().num_replicas_in_sync if together else 1,
         )
 
     def _average(self, channels: int) -> Average:

@@ -66,6 +66,7 @@ class Rule:
     backward: Average | None = None  # None: the group's own means of the gradient
     clip: Clip | None = None  # of `forward`; None: no limit
     all_reduce: AllReduce | None = None  # the mean over the replicas; None: of this one alone
+    replicas: int = 1  # that `all_reduce` takes the mean of
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def moments_of(x: tf.Tensor, rule: Rule) -> Moments:
     grouped = _grouped(tf.stop_gradient(x), rule.groups)
     mean = tf.reduce_mean(grouped, axis=1)
     variance = tf.reduce_mean(tf.math.squared_difference(grouped, mean[:, tf.newaxis]), axis=1)
-    count = tf.cast(tf.shape(grouped)[1], tf.float32)
+    count = tf.cast(tf.shape(grouped)[1] * rule.replicas, tf.float32)
     if rule.all_reduce is not None:
         mean, second = _two(rule.all_reduce(_one(mean, variance + tf.square(mean))))
         variance = tf.maximum(second - tf.square(mean), 0.0)

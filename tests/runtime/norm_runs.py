@@ -1,0 +1,150 @@
+"""What the norm layers of real models see and do, under several divisions of the same images.
+
+    python -m tests.runtime.norm_runs moments|passes OUT
+
+A process of its own: two replicas on a CPU need two logical devices before TensorFlow starts.
+Writes arrays to OUT (npz); test_norm_layers.py compares them.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from launcher.odapi import compat
+from tests.runtime import splits
+from tests.runtime.small_pipelines import small_recipe
+
+SIDE = 256  # the smallest that BiFPN takes
+EACH = 2
+"""Images of each of two replicas."""
+
+
+def main(what: str, out: Path) -> None:
+    compat.load()
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    found = {"moments": moments, "passes": passes}[what]()
+    np.savez(out, **found)
+
+
+def moments() -> dict[str, Any]:
+    """Mean and variance that all layers of EfficientDet-D0 take from one forward pass: of two
+    replicas, synchronised, [2, channels]; of one with all images, and of one with those of the
+    first replica alone, [1, channels]."""
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).uniform(-2, 2, [2 * EACH, SIDE, SIDE, 3]).astype(np.float32)
+    # Noise for one replica, stripes for the other.
+    images[EACH:] = np.sin(np.arange(SIDE, dtype=np.float32) / 9)[:, None] * [1.0, -2.0, 0.5]
+    whole = Forward(tf.distribute.OneDeviceStrategy("/cpu:0"), synchronised=False)
+    both = Forward(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]), synchronised=True)
+    return {
+        **whole.moments("whole", images),
+        **whole.moments("half", np.concatenate([images[:EACH]] * 2)),
+        **both.moments("synchronised", images),
+    }
+
+
+class Forward:
+    """A model in training, the same weights under every strategy."""
+
+    def __init__(self, strategy: Any, *, synchronised: bool) -> None:
+        import tensorflow as tf
+
+        from launcher.odapi import norm_layers
+        from launcher.runtime.model import build_model
+
+        self.strategy = strategy
+        message = small_recipe("efficientdet_d0", Path("no records"), side=SIDE, batch=4)
+        with strategy.scope():
+            self.model = build_model(message, strategy)
+            norm = norm_layers.Norm(synchronised=synchronised)
+            norm_layers.apply(self.model, norm, tf.Variable(0, dtype=tf.int64), 10)
+            for part in self.model.submodules:
+                if isinstance(part, tf.keras.layers.Dropout):
+                    part.rate = 0.0  # its masks differ from replica to replica
+            for variable in self.model.trainable_variables:
+                variable.assign(_values(variable))
+            self.layers = norm_layers.layers_of(self.model)
+            for layer in self.layers:
+                layer.momentum = 0.0  # the statistics are then those of one pass
+        self.step = tf.function(self._step, autograph=False)
+
+    def _step(self, images: Any) -> None:
+        import tensorflow as tf
+
+        from launcher.runtime.model import set_training
+
+        each = 2 * EACH // self.strategy.num_replicas_in_sync
+
+        def replica(images: Any) -> None:
+            set_training(self.model, True)
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            mine = tf.slice(images, [number * each, 0, 0, 0], [each, SIDE, SIDE, 3])
+            self.model.predict(mine, tf.constant([[SIDE, SIDE, 3]] * each))
+
+        self.strategy.run(replica, args=(images,))
+
+    def moments(self, name: str, images: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        self.step(tf.constant(images))
+        found = {}
+        for layer in self.layers:
+            for what in ("mean", "variance"):
+                local = self.strategy.experimental_local_results(getattr(layer, f"moving_{what}"))
+                key = f"{name} {layer.moving_mean.name} {what}"
+                found[key] = np.stack([v.numpy() for v in local])
+        return found
+
+
+def _values(variable: Any) -> Any:
+    random = np.random.default_rng(sum(map(ord, variable.name)))
+    shape = variable.shape
+    if len(shape) < 4:
+        return random.uniform(0.5, 1.5, shape).astype(np.float32)
+    fan_in = np.prod(shape[:2]) * (1 if "depthwise" in variable.name else shape[-2])
+    return random.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+
+
+def passes() -> dict[str, Any]:
+    """Gradients and statistics of 32 images, 8 a statistic: in a loop of 4 and in one pass."""
+    import tensorflow as tf
+
+    found: dict[str, Any] = {}
+    batch, message = splits.images(), splits.pipeline()
+    message.model.ssd.freeze_batchnorm = False
+    for kind in ("batch", "renorm", "moving"):
+        for name, groups, updates, images in (("loop", 1, 4, 8), ("pass", 4, 4, 32)):
+            trainer = splits.Trainer(tf.distribute.OneDeviceStrategy("/cpu:0"), message)
+            averages = _change(trainer, kind, groups, updates)
+            found |= trainer.run(f"{kind} {name}", batch, images, "global")
+            statistics = [v for v in trainer.model.variables if "moving" in v.name]
+            for what, values in (("statistics", statistics), ("averages", averages)):
+                flat = [v.numpy().ravel() for v in values] or [np.zeros(0)]
+                found[f"{kind} {name} {what}"] = np.concatenate(flat)
+    return found
+
+
+def _change(trainer: Any, kind: str, groups: int, updates: int) -> list[Any]:
+    import tensorflow as tf
+
+    from launcher.odapi import norm_layers
+
+    step = tf.Variable(5, dtype=tf.int64)  # renormalization is half open
+    norm = norm_layers.Norm(kind, groups, updates)
+    return list(norm_layers.apply(trainer.model, norm, step, 40).averages)
+
+
+def names_of(found: Mapping[str, Any], kind: str) -> list[str]:
+    """Of the layers in what `moments` wrote."""
+    return [k.split(" ", 1)[1].rsplit(" ", 1)[0] for k in found if k.startswith(f"{kind} ")][::2]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

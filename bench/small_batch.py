@@ -66,6 +66,7 @@ def main() -> int:
             options.backgrounds,
             options.norms,
         )
+        if norm != "group" or images == GLOBAL_BATCH
     ]
     if not options.table:
         missing = [c for c in wanted if c not in measured(options.results)]
@@ -120,7 +121,8 @@ def train(cell: Cell, folder: Path) -> float:
                 },
                 "train": {
                     "norm": cell.norm,
-                    "statistics_images": cell.images,
+                    # Group normalization takes each image by itself.
+                    **({} if cell.norm == "group" else {"statistics_images": cell.images}),
                     "seed": cell.seed,
                     "checkpoint_every": {"steps": cell.steps, "minutes": 10_000},
                 },

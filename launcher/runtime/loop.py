@@ -54,6 +54,7 @@ class Training:
         self._watchdog = watchdog
         self._stop_asked = False
         tf.random.set_seed(config.seed * 1_000_003 + worker)
+        tf.keras.mixed_precision.set_global_policy(config.precision)
         self.source: Source = make_source(
             pipeline,
             Share(config.workers, worker, config.global_batch),

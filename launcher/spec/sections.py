@@ -114,7 +114,8 @@ class Train(Section):
     precision: Annotated[
         Literal["float32"],
         offered(
-            mixed_bfloat16="is not offered: it gave NaN within 40 steps; Use float32",
+            mixed_bfloat16="is not offered: its mAP was not measured, and on a CPU TensorFlow sums "
+            "gradients in bfloat16; Use float32",
             mixed_float16="is not offered: the OD API's loss fails on it; Use float32",
         ),
     ] = "float32"

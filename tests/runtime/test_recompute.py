@@ -84,10 +84,11 @@ def test_gradients_and_statistics_are_those_of_a_plain_step(
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_two_replicas_with_synchronised_norm_have_the_gradients_of_a_plain_step() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.runtime.checkpointed"],
-        cwd=CONFIGS.parent, capture_output=True, text=True, timeout=300, check=False,
+        cwd=CONFIGS.parent, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])

@@ -27,14 +27,13 @@ def build_model(pipeline: Message, strategy: tf.distribute.Strategy) -> Any:
             remedy="Compare it with a published one: launcher recipes",
         ) from e
 
-    @tf.function(autograph=False)
-    def blank_pass() -> tf.Tensor:
+    def blank_pass() -> None:
         # Inference: a second stage would want boxes to sample from, and batch norm must not move.
         set_training(model, False)
         images, shapes = model.preprocess(tf.zeros([1, *_image_size(pipeline), 3]))
-        predictions = model.predict(images, shapes)
-        return tf.add_n([tf.reduce_sum(tf.cast(t, tf.float32)) for t in _tensors(predictions)])
+        model.predict(images, shapes)
 
+    # Not in a tf.function, which would trace it twice: while it makes its variables and after.
     strategy.run(blank_pass)
     return model
 
@@ -70,7 +69,3 @@ def _image_size(pipeline: Message) -> tuple[int, int]:
     )
     side = _SIDE_OF_FREE_SIZES
     return (height if height > 0 else side, width if width > 0 else side)
-
-
-def _tensors(predictions: Any) -> list[tf.Tensor]:
-    return [t for t in tf.nest.flatten(predictions) if tf.is_tensor(t) and t.dtype.is_floating]

@@ -345,7 +345,7 @@ def test_synchronisation_can_be_asked_for_and_refused() -> None:
 
 
 def norm_warning(plan: Plan) -> str:
-    return "".join(w for w in plan.warnings if "batch norm" in w)
+    return "".join(w for w in plan.warnings if w.startswith("batch norm"))
 
 
 D3_FULL = {"fine_tune_checkpoint": "/w/ckpt-0", "fine_tune_type": "full"}
@@ -397,6 +397,8 @@ def test_auto_chooses_by_images_weights_and_model(name: str) -> None:
     assert plan.worker_config.norm == kind
     assert plan.worker_config.sync_batch_norm is synchronised
     assert not norm_warning(plan)
+    costs = [w for w in plan.warnings if w.startswith("normalization is")]
+    assert len(costs) == (1 if kind == "moving" else 0)
 
 
 def test_batch_norm_over_too_few_images_is_warned_about() -> None:

@@ -11,7 +11,7 @@ setup: ## a .venv with the pinned packages (Python 3.11 to 3.13); does nothing w
 demo: setup ## train and score a small detector on this machine: two workers, one evaluator, a mAP
 	@.venv/bin/launcher submit configs/demo.yaml --replace
 
-test: setup ## the test suite (about 20 minutes on 2 cores)
+test: setup ## the test suite (about half an hour on 2 cores)
 	@.venv/bin/pytest -m "not slow"
 
 test-all: setup ## the test suite with what takes minutes each

@@ -140,7 +140,7 @@ def _flaw(checkpoint: str) -> tuple[str, str] | None:
 
 def _default_dataset(source: Source) -> str:
     """A published model with other classes than the published ones is trained on other data."""
-    if source.recipe is None:
+    if source.recipe is None or source.recipe.published_map is None:
         return "custom"
     same = model_classes(source.pipeline) == model_classes(source.recipe.build())
     return "coco2017" if same else "custom"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from launcher import recipes
 from launcher.errors import SpecError
@@ -16,15 +16,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OwnRecipe:
+    """batch.reference_config: a file that stands where a published recipe would."""
+
+    path: Path
+    published_map: ClassVar[None] = None
+    images_per_core: ClassVar[None] = None
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def build(self) -> Message:
+        return pipelines.read(self.path)
+
+
+@dataclass(frozen=True)
 class Source:
     """The model and the numbers that it is trained with, before anything is scaled.
 
-    `recipe` is the published recipe that the spec names or the file's model section matches.
+    `recipe` is the published recipe that the spec names or the file's model section matches, or
+    batch.reference_config.
     `train_config` is the reference's: whose batch, rate and schedule are scaled for this run.
     """
 
     pipeline: Message
-    recipe: "Recipe | None"
+    recipe: "Recipe | OwnRecipe | None"
     recipe_facts: Facts | None
     file: str | None
     file_facts: Facts | None
@@ -49,9 +66,11 @@ def source_of(spec: JobSpec) -> Source:
     return _of_file(spec)
 
 
-def _of_recipe(recipe: "Recipe") -> Source:
+def _of_recipe(recipe: "Recipe | OwnRecipe") -> Source:
     built = recipe.build()
     place = f"recipe {recipe.name}"
+    if isinstance(recipe, OwnRecipe):
+        place = f"{recipe.path}: train_config"
     facts = facts_of(built.train_config, place)
     return Source(built, recipe, facts, None, None, built.train_config, facts, place)
 
@@ -59,11 +78,11 @@ def _of_recipe(recipe: "Recipe") -> Source:
 def _of_file(spec: JobSpec) -> Source:
     assert spec.pipeline_config is not None  # noqa: S101 (a rule of JobSpec)
     file = str(spec.pipeline_config)
-    own = _read(spec)
+    own = _read(spec, spec.pipeline_config, "pipeline_config")
     if own.model.WhichOneof("model") is None:
         raise spec.error("pipeline_config", f"{file} has no model section", "Name a recipe instead")
     place = f"{file}: train_config"
-    recipe = recipes.match(own)
+    recipe = _own_recipe(spec, own) or recipes.match(own)
     if recipe is None or spec.batch.lr_scaling == "none":
         facts = facts_of(own.train_config, place)
         published = _of_recipe(recipe).reference if recipe else None
@@ -81,16 +100,29 @@ def _of_file(spec: JobSpec) -> Source:
     )
 
 
-def _read(spec: JobSpec) -> Message:
-    assert spec.pipeline_config is not None  # noqa: S101
+def _own_recipe(spec: JobSpec, own: Message) -> OwnRecipe | None:
+    path = spec.batch.reference_config
+    if path is None:
+        return None
+    reference = _read(spec, path, "batch.reference_config")
+    if recipes.same_model(reference, own):
+        return OwnRecipe(path)
+    raise spec.error(
+        "batch.reference_config",
+        f"{path} has another model section than {spec.pipeline_config}",
+        "Batch and rate belong to a model: name a file of this model, or remove the key",
+    )
+
+
+def _read(spec: JobSpec, path: Path, key: str) -> Message:
     try:
-        return pipelines.read(spec.pipeline_config)
+        return pipelines.read(path)
     except SpecError as e:
-        if not spec.origin.file or Path(spec.origin.file).absolute() == spec.pipeline_config:
+        if not spec.origin.file or Path(spec.origin.file).absolute() == path:
             raise  # a bare pipeline.config: its own place says it all
         problem = e.problems[0]
         what = f"{problem.place}: {problem.what}"
-        raise spec.error("pipeline_config", what, problem.remedy) from None
+        raise spec.error(key, what, problem.remedy) from None
 
 
 def _facts_or_none(train_config: Message, place: str) -> Facts | None:

@@ -38,7 +38,7 @@ def _batch_rows(plan: Plan) -> list[Row]:
         ),
         Row(
             "images per replica",
-            _number(norm.wanted) if plan.recipe else "",
+            _per_core(plan),
             "",
             f"{plan.per_replica_batch:,}",
             f"what one {device} computes at once"
@@ -60,7 +60,7 @@ def _batch_rows(plan: Plan) -> list[Row]:
         ),
         Row(
             "moments over",
-            _number(norm.wanted) if plan.recipe else "",
+            _per_core(plan),
             "",
             f"{norm.images:,}" if norm.has_moments else "none",
             _norm(plan),
@@ -68,6 +68,12 @@ def _batch_rows(plan: Plan) -> list[Row]:
         Row("loss divided by", "", "", *_DIVISORS[plan.normalizer]),
         *_average(plan),
     ]
+
+
+def _per_core(plan: Plan) -> str:
+    """Images that a device of the recipe's computed at once; a file of one's own does not tell."""
+    known = plan.recipe and not plan.spec.batch.reference_config
+    return _number(plan.norm.wanted) if known else ""
 
 
 _DIVISORS = {

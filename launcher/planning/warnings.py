@@ -38,7 +38,7 @@ def _norm(source: Source, split: Split, norm: Norm) -> Iterator[str]:
         return
     if not norm.too_few:
         return
-    whose = "the recipe" if source.recipe else "a sound choice"
+    whose = "the recipe" if source.images_per_core else "a sound choice"
     text = (
         f"batch normalization over {norm.images} images, {norm.wanted} in {whose}: gradient "
         f"accumulation does not mend that ({norm.cost})"

@@ -14,7 +14,7 @@ from launcher.recipes.training import Training
 if TYPE_CHECKING:
     from launcher.odapi.protos import Message
 
-__all__ = ["Recipe", "Training", "all_recipes", "get", "match", "names", "rows"]
+__all__ = ["Recipe", "Training", "all_recipes", "get", "match", "names", "rows", "same_model"]
 
 
 def names() -> list[str]:
@@ -47,6 +47,13 @@ def match(pipeline: "Message") -> Recipe | None:
     from launcher.recipes import matching
 
     return matching.match(pipeline)
+
+
+def same_model(first: "Message", second: "Message") -> bool:
+    """Whether two TrainEvalPipelineConfigs build the same network and losses."""
+    from launcher.recipes import matching
+
+    return matching.fingerprint(first) == matching.fingerprint(second)
 
 
 def rows() -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ _PATTERNS = (("data", "train"), ("data", "val"))
 _PATHS = (
     *_PATTERNS,
     ("pipeline_config",),
+    ("batch", "reference_config"),
     ("data", "label_map"),
     ("train", "fine_tune_checkpoint"),
     ("run_dir",),

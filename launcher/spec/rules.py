@@ -17,6 +17,7 @@ def broken_rules(spec: Mapping[str, Any]) -> list[Broken]:
     """All rules that `spec` breaks. Values of a wrong kind are passed over: others refuse them."""
     return [
         *_one_model(spec),
+        *_reference_of_own(spec),
         *_synthetic_alone(_section(spec, "data")),
         *_checkpoint_with_type(_section(spec, "train")),
         *_sync_of_nothing(_section(spec, "train")),
@@ -36,6 +37,12 @@ def _one_model(spec: Mapping[str, Any]) -> Iterator[Broken]:
             what,
             "Name a published model (see `launcher recipes`) or give the path of a pipeline.config",
         )
+
+
+def _reference_of_own(spec: Mapping[str, Any]) -> Iterator[Broken]:
+    if _has(_section(spec, "batch"), "reference_config") and not _has(spec, "pipeline_config"):
+        what = "belongs to a pipeline_config of one's own"
+        yield ("batch", "reference_config"), what, "Remove the key: the recipe has its reference"
 
 
 def _synthetic_alone(data: Mapping[str, Any]) -> Iterator[Broken]:

@@ -14,6 +14,7 @@ from launcher.spec.fields import (
     CountOrNone,
     EnvName,
     Expressions,
+    FilePath,
     KubernetesName,
     Location,
     MountPath,
@@ -97,6 +98,10 @@ class Batch(Section):
     default. none: the rate is kept as it is; with a pipeline_config that file's own batch, rate
     and schedule are used instead of the published recipe's. Steps are scaled in both cases, so
     that the same number of images is seen."""
+    reference_config: FilePath | None = None
+    """A pipeline.config whose batch, rate and steps stand where a published recipe's would, for a
+    model that has none: what was found good for this model once, on whatever devices. Its model
+    section must be that of pipeline_config. Default: none."""
 
 
 class CheckpointEvery(Section):

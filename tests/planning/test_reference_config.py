@@ -64,7 +64,7 @@ def test_without_scaling_the_file_s_own_numbers_are_kept_and_compared(folder: Pa
 def test_it_has_no_published_map_and_tells_no_images_per_core(folder: Path) -> None:
     plan = plan_of(folder)
     assert (plan.target_map, plan.data.dataset) == (None, "custom")
-    row = next(row for row in table.table(plan) if row.quantity == "images per replica")
+    row = next(row for row in table(plan) if row.quantity == "images per replica")
     assert row.recipe == ""
 
 

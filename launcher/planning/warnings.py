@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from launcher.planning.arithmetic import Split, exact, scale_of
+from launcher.planning.arithmetic import Split, scale_of
 from launcher.planning.data import DataPlan, FineTune
+from launcher.planning.departures import millions, rate_rule, times
 from launcher.planning.norm import Norm
 from launcher.planning.schedule import schedule_end
 from launcher.planning.source import Source
@@ -111,20 +112,20 @@ def _overridden(source: Source) -> Iterator[str]:
         return
     name = source.recipe.name
     fate = "the recipe's is used" if source.follows_recipe else "kept, as lr_scaling is none"
-    linear = exact(recipe.learning_rate) * scale_of(own.batch, recipe.batch)
-    off = exact(own.learning_rate) / linear
+    rule = rate_rule(own.batch, recipe)
+    off = rule.off(own.learning_rate)
     if own.optimizer != recipe.optimizer:
         yield f"your file's optimizer is {own.optimizer}, {name}'s is {recipe.optimizer}: {fate}"
     elif off != 1:
         yield (
-            f"your file's rate {own.learning_rate:g} at batch {own.batch} is {_times(float(off))} "
-            f"the linear rule's {float(linear):g} ({name}: {recipe.learning_rate:g} at "
-            f"{recipe.batch}): {fate}"
+            f"your file's rate {own.learning_rate:g} at batch {own.batch} is {times(off)} "
+            f"the linear rule's {rule.high if off > 1 else rule.low:g} ({name}: "
+            f"{recipe.learning_rate:g} at {recipe.batch}): {fate}"
         )
     if own.images != recipe.images:
         yield (
             f"your file's {own.total_steps:,} steps x {own.batch} images = "
-            f"{_millions(own.images)} of {name}'s {_millions(recipe.images)} images: {fate}"
+            f"{millions(own.images)} of {name}'s {millions(recipe.images)} images: {fate}"
         )
 
 
@@ -138,11 +139,3 @@ def _own_end(source: Source) -> Iterator[str]:
             f"both are {source.reference.total_steps:,} here, before scaling, because the rate "
             "is 0 past the schedule's end"
         )
-
-
-def _times(factor: float) -> str:
-    return f"{factor:.3g}x"
-
-
-def _millions(images: int) -> str:
-    return f"{images / 1e6:.3g} M" if images >= 1e5 else f"{images:,}"

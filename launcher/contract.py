@@ -126,6 +126,28 @@ class RunPaths:
         return self.root / "metrics" / "eval.jsonl"
 
     @property
+    def provenance(self) -> Path:
+        """One line a start of worker 0 or of the evaluator: `{"role", "attempt", "time",
+        "versions", "machine", "data"}`, the fingerprint of the records that it reads."""
+        return self.root / "metrics" / "provenance.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """One line a change of state: `{"time", "state", "reason", "message", "attempt",
+        "restarts", "step"}`, by the supervisor."""
+        return self.root / "metrics" / "events.jsonl"
+
+    @property
+    def examples(self) -> Path:
+        """Val images of the checkpoint that was scored last, the best and the worst of them, with
+        truth and detections (evaluate/examples.py)."""
+        return self.report / "examples.json"
+
+    @property
+    def page(self) -> Path:
+        return self.report / "index.html"
+
+    @property
     def tensorboard(self) -> Path:
         return self.root / "tensorboard"
 
@@ -311,35 +333,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return rows
-
-
-def read_train_rows(paths: RunPaths) -> list[dict[str, Any]]:
-    """The rows of `train.jsonl` that count, by step, each step at most once.
-
-    A restart trains the steps since its checkpoint again: what an earlier attempt wrote of them is
-    of weights that are gone.
-    """
-    rows: list[dict[str, Any]] = []
-    for row in read_jsonl(paths.train_metrics):
-        if not isinstance(row.get("step"), int):
-            continue
-        while rows and rows[-1]["step"] >= row["step"]:
-            rows.pop()
-        rows.append(row)
-    return rows
-
-
-def read_bad_records(paths: RunPaths) -> dict[str, str]:
-    """What is wrong with each record that was skipped, by its place; of all workers, each once."""
-    files = sorted((paths.root / "metrics").glob("bad-records-*.jsonl"))
-    rows = [row for path in files for row in read_jsonl(path)]
-    return {str(row["place"]): str(row.get("what")) for row in rows if "place" in row}
-
-
-def damaged_checkpoints(paths: RunPaths) -> list[str]:
-    """The names of those that were set aside, `ckpt-5`, by step."""
-    found = {path.name.split(".")[0] for path in paths.damaged.glob("ckpt-*")}
-    return sorted(found, key=lambda name: (len(name), name))
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

@@ -3,8 +3,9 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import RunPaths, State, damaged_checkpoints, read_bad_records, read_json
+from launcher.contract import RunPaths, State, read_json
 from launcher.report.table import duration, losses, nearest_path, score
+from launcher.run_record import damaged_checkpoints, read_bad_records
 
 if TYPE_CHECKING:
     from launcher.backends.base import RunStatus

@@ -9,11 +9,10 @@ from launcher.contract import (
     COCO_NUMBERS,
     RunPaths,
     State,
-    damaged_checkpoints,
-    read_bad_records,
     read_json,
     read_jsonl,
 )
+from launcher.run_record import damaged_checkpoints, read_bad_records
 
 POINTS = 100
 """COCO points in an mAP of 1: targets are points, scores are fractions."""

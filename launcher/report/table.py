@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.contract import RunPaths, damaged_checkpoints, read_bad_records
+from launcher.contract import RunPaths
 from launcher.report.results import Results, picture
+from launcher.run_record import damaged_checkpoints, read_bad_records
 
 HISTORY_ROWS = 10
 FAILURE_ROWS = 3

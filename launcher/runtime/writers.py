@@ -12,10 +12,10 @@ from launcher.contract import (
     RunPaths,
     WorkerConfig,
     append_jsonl,
-    read_bad_records,
     write_json,
 )
 from launcher.errors import DataError
+from launcher.run_record import read_bad_records
 from launcher.runtime.step import StepResult
 
 _HEARTBEAT_SECONDS = 1.0

@@ -9,12 +9,10 @@ from launcher.contract import (
     RunPaths,
     State,
     append_jsonl,
-    damaged_checkpoints,
-    read_bad_records,
-    read_train_rows,
 )
 from launcher.report.results import read_results
 from launcher.report.table import losses
+from launcher.run_record import damaged_checkpoints, read_bad_records, read_train_rows
 
 
 @pytest.fixture

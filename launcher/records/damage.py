@@ -5,7 +5,7 @@ file nor the record, and a bad box or label gives no error at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,12 @@ _ANNOTATION = "Correct this image's annotation and convert again"
 
 @dataclass(frozen=True)
 class Damage:
+    """`kind` names what is damaged: record, image, source_id, boxes or labels."""
+
     what: str
     remedy: str
     source_id: str = ""
+    kind: str = "record"
 
 
 def locate_damage(
@@ -78,16 +81,28 @@ def locate_damage(
 
 def examine(data: bytes, num_classes: int, texts: Mapping[str, int] | None = None) -> Damage | None:
     """What is wrong with one record's data."""
+    example = parse(data)
+    return example if isinstance(example, Damage) else examine_example(example, num_classes, texts)
+
+
+def parse(data: bytes) -> Any | Damage:
+    """The Example that `data` holds, or why it holds none."""
     try:
         example = Example.FromString(data)
     except DecodeError:
         return Damage(f"not a tf.train.Example ({len(data)} bytes)", _CONVERT)
     if not example.features.feature:
         return Damage(f"not a tf.train.Example with features ({len(data)} bytes)", _CONVERT)
-    checks = (_kinds, _image, _source_id, _lengths, _boxes)
-    damage = next(filter(None, (check(example) for check in checks)), None)
+    return example
+
+
+def examine_example(
+    example: Any, num_classes: int, texts: Mapping[str, int] | None = None
+) -> Damage | None:
+    """What is wrong with a record that was parsed."""
+    damage = next(filter(None, (check(example) for check in _CHECKS)), None)
     damage = damage or _labels(example, num_classes, texts)
-    return damage and Damage(damage.what, damage.remedy, source_id(example))
+    return damage and replace(damage, source_id=source_id(example))
 
 
 def source_id(example: Any) -> str:
@@ -113,11 +128,12 @@ def _kinds(example: Any) -> Damage | None:
 def _image(example: Any) -> Damage | None:
     encoded = values(example, "image/encoded")
     if not encoded or not encoded[0]:
-        return Damage("no image: image/encoded is missing or empty", _CONVERT)
+        return Damage("no image: image/encoded is missing or empty", _CONVERT, kind="image")
     try:
         inspect(encoded[0])
     except BadImageError as e:
-        return Damage(f"image/encoded is {e}", "Replace the image file and convert again")
+        remedy = "Replace the image file and convert again"
+        return Damage(f"image/encoded is {e}", remedy, kind="image")
     return None
 
 
@@ -127,6 +143,7 @@ def _source_id(example: Any) -> Damage | None:
     return Damage(
         "no image/source_id: the evaluator could not tell this image from others",
         "Convert again with an id of its own for every image",
+        kind="source_id",
     )
 
 
@@ -149,10 +166,15 @@ def _boxes(example: Any) -> Damage | None:
         box = f"box {i} (ymin {ymin:.6g}, xmin {xmin:.6g}, ymax {ymax:.6g}, xmax {xmax:.6g})"
         # Written so that a NaN is outside.
         if not all(low <= side <= high for side in (ymin, xmin, ymax, xmax)):
-            return Damage(f"{box} is outside its image, whose sides are 0 and 1", _ANNOTATION)
+            what = f"{box} is outside its image, whose sides are 0 and 1"
+            return Damage(what, _ANNOTATION, kind="boxes")
         if ymin > ymax or xmin > xmax:
-            return Damage(f"{box} is inverted: a minimum is above its maximum", _ANNOTATION)
+            what = f"{box} is inverted: a minimum is above its maximum"
+            return Damage(what, _ANNOTATION, kind="boxes")
     return None
+
+
+_CHECKS = (_kinds, _image, _source_id, _lengths, _boxes)
 
 
 def _labels(example: Any, num_classes: int, texts: Mapping[str, int] | None) -> Damage | None:
@@ -161,11 +183,13 @@ def _labels(example: Any, num_classes: int, texts: Mapping[str, int] | None) -> 
     if texts is not None and names:
         for i, name in enumerate(names):
             if name not in texts:
-                return Damage(f'{TEXT} "{name}" of box {i} is not in the label map', remedy)
+                what = f'{TEXT} "{name}" of box {i} is not in the label map'
+                return Damage(what, remedy, kind="labels")
         labels: Sequence[int] = [texts[name] for name in names]
     else:
         labels = values(example, LABEL)
     for i, label in enumerate(labels):
         if not 1 <= label <= num_classes:
-            return Damage(f"label {label} of box {i} is not in 1..{num_classes}", remedy)
+            what = f"label {label} of box {i} is not in 1..{num_classes}"
+            return Damage(what, remedy, kind="labels")
     return None

@@ -20,7 +20,9 @@ from launcher.errors import DataError, LauncherError, MissingExtraError, Storage
 
 _HEADER = struct.Struct("<QI")
 _SUM = struct.Struct("<I")
-FRAME_BYTES = _HEADER.size + _SUM.size
+HEADER_BYTES = _HEADER.size
+SUM_BYTES = _SUM.size
+FRAME_BYTES = HEADER_BYTES + SUM_BYTES
 """Of a record beside its data."""
 _MASK_DELTA = 0xA282EAD8
 _BUFFER_BYTES = 1 << 20
@@ -70,6 +72,14 @@ def is_header(content: bytes, at: int) -> bool:
     if len(header) < _HEADER.size:
         return False
     return bool(_HEADER.unpack(header)[1] == _masked_crc(header[:8]))
+
+
+def good_length(content: bytes, at: int) -> int | None:
+    """The length at this byte of `content`, None when it is not there or its sum is wrong."""
+    if len(content) < at + _HEADER.size:
+        return None
+    length, stored = _HEADER.unpack_from(content, at)
+    return int(length) if stored == _masked_crc(content[at : at + 8]) else None
 
 
 def frame_offsets(path: Path | str, start: int = 0, number: int = 0) -> Iterator[int]:

@@ -119,7 +119,7 @@ def _walk_damaged(path: Path) -> list[int]:
             for at in framing.frame_offsets(path, start, len(offsets)):
                 offsets.append(at)
         except DataError:
-            start = _next_header(path, offsets[-1] + 1)
+            start = next_header(path, offsets[-1] + 1)
             if start == path.stat().st_size:
                 if offsets == [0]:
                     raise  # nothing in it is a record
@@ -128,7 +128,7 @@ def _walk_damaged(path: Path) -> list[int]:
             return offsets
 
 
-def _next_header(path: Path, start: int) -> int:
+def next_header(path: Path, start: int) -> int:
     """The next byte at which a length stands with its right sum, or the file's end.
 
     A sum fits by chance once in 2^32 places.

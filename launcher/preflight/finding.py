@@ -1,6 +1,7 @@
 """Finding: one thing that keeps a run from its number, with the figures and the remedy."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +20,8 @@ class Cost:
     """What a finding costs: `text` for people, `lost` to put findings in order.
 
     `lost` is the share of the final mAP that is at stake, 0 (nothing) to 1 (all of it), the middle
-    of `text`'s range where that has one.
+    of `text`'s range where that has one. Where no figure is known, `text` says what is not seen or
+    not trained instead, and `lost` is that share of the images.
     """
 
     text: str
@@ -54,3 +56,19 @@ class Finding:
             "remedy": self.remedy,
             "edits": list(self.edits),
         }
+
+
+_RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, among equals by what they cost, then as they were found."""
+    return sorted(findings, key=lambda f: (_RANK[f.severity], -f.cost.lost))
+
+
+def stricter(findings: Iterable[Finding]) -> list[Finding]:
+    """Warnings as errors (`--strict`)."""
+    return [
+        replace(f, severity=Severity.ERROR) if f.severity is Severity.WARNING else f
+        for f in findings
+    ]

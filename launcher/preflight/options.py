@@ -1,0 +1,13 @@
+"""What a check is asked to look at."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """`sample` is how many images are decoded in all, None for the default of the data checks;
+    `full` decodes all of them. `gpu_memory` is of one accelerator, in GiB."""
+
+    sample: int | None = None
+    full: bool = False
+    gpu_memory: float | None = None

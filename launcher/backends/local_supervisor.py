@@ -21,7 +21,7 @@ from launcher.backends.evaluation import EvaluatorKeeper, exit_of
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import POLL_SECONDS, Child, exit_text, free_hosts, stop
 from launcher.backends.silence import Silence
-from launcher.backends.status import newest_step, read_status, write_status
+from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import LauncherError, StorageError
@@ -231,6 +231,7 @@ class Supervisor:
 
     def _set(self, state: State, reason: Reason, message: str = "") -> None:
         step = newest_step(self._paths.root, self._status.attempt)
+        before = self._status
         self._status = replace(
             self._status,
             state=state,
@@ -244,6 +245,7 @@ class Supervisor:
             return  # the folder was deleted: do not make it anew, nor write into its successor
         try:
             write_status(self._status)
+            note_change(before, self._status)
         except StorageError as e:
             log(f"error: {e}")
 

@@ -11,6 +11,7 @@ from launcher.contract import (
     Reason,
     RunPaths,
     State,
+    append_jsonl,
     read_json,
     storage_error,
     write_json,
@@ -83,6 +84,15 @@ def write_status(status: RunStatus) -> None:
         write_json(path, data)
     except StorageError:
         _overwrite(path, data)
+
+
+def note_change(before: RunStatus, now: RunStatus) -> None:
+    """A line of events.jsonl where more than the step has changed. Raises StorageError."""
+    what = ("state", "reason", "message", "attempt", "restarts")
+    if all(getattr(before, name) == getattr(now, name) for name in what):
+        return
+    row = {"time": now.updated, "step": now.step, **{name: getattr(now, name) for name in what}}
+    append_jsonl(RunPaths(now.root).events, row)
 
 
 def newest_step(root: Path, attempt: int) -> int | None:

@@ -223,7 +223,10 @@ def _scorer(
     files = sorted({image.path for image in truth.images})
     detector = start_detector(config, model, files, environment)
     from launcher.evaluate.scoring import Scorer
+    from launcher.odapi import provenance
+    from launcher.records.fingerprint import fingerprint
 
+    provenance.record(paths, "evaluator", fingerprint(files))
     between = environment.check_parent
     return Scorer(paths, truth, detector, between, dump, certified_from=certified_from)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from launcher import records
 from launcher.contract import RunPaths, append_jsonl, write_json
 from launcher.errors import ConfigError, DataError
-from launcher.evaluate import coco, follow, pictures
+from launcher.evaluate import coco, examples, follow, pictures
 from launcher.evaluate.detector import CheckpointGone, Detections, Detector
 from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
 from launcher.evaluate.process import say
@@ -71,6 +71,7 @@ class Scorer:
         write_png(picture, pictures.contact_sheet(drawn))
         self._board.write(step, scores.numbers, drawn)
         self._write_dump(step, results)
+        self._write_examples(step, results)
         row = {
             "step": step,
             "checkpoint": f"{folder.name}/ckpt-{step}",
@@ -176,6 +177,13 @@ class Scorer:
             )
             for image in self._shown
         ]
+
+    def _write_examples(self, step: int, results: Sequence[CocoResult]) -> None:
+        chosen = examples.choose(examples.rank(self._truth.images, results))
+        wanted = [ranked.image for each in chosen.values() for ranked in each]
+        pixels = encoded_images(wanted)
+        shown = examples.to_json(step, chosen, pixels, self._truth.categories)
+        write_json(self._paths.examples, shown)
 
     def _write_dump(self, step: int, results: Sequence[Mapping[str, Any]]) -> None:
         """The very input of the scores, for pycocotools run by hand."""

@@ -46,6 +46,12 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)  # blocks over 32 MB would be mapped, and faulted in, anew each time
 
 
+def accelerators() -> list[str]:
+    """What TensorFlow calls the GPUs that this process has: `NVIDIA A100-SXM4-40GB`."""
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [str(of_one.get("device_name", "GPU")) for of_one in details]
+
+
 def make_strategy(config: WorkerConfig) -> tf.distribute.Strategy:
     """One device, all GPUs of this process, or all processes of TF_CONFIG, as the plan says.
 

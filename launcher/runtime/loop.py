@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from launcher.contract import RunPaths, WorkerConfig, write_json
 from launcher.errors import DivergedError, WorkerExit
-from launcher.odapi import norm_layers, recompute
+from launcher.odapi import norm_layers, provenance, recompute
 from launcher.odapi.averages import Averages
 from launcher.odapi.normalizers import WORDS, normalizer_of
 from launcher.odapi.protos import Message
@@ -112,6 +112,8 @@ class Training:
                 averages=averages,
             )
         self.source.require_same_records(paths.records, done=self._done, worker=worker)
+        if worker == 0:
+            provenance.record(paths, "worker", self.source.fingerprint(), devices.accelerators())
         self._iterator = iter(self._dataset(threads))
         self._writers = Writers(paths, config, worker, self.source.bad)
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from launcher.contract import read_json, write_json
 from launcher.errors import DataError, LauncherError
 from launcher.records import Example, source_id
+from launcher.records.fingerprint import Fingerprint, of_index
 from launcher.records.index import Order, RecordIndex
 
 _NAMED = 64
@@ -101,6 +102,10 @@ class Source:
             )
         if worker == 0 and before != now:
             write_json(known, now)
+
+    def fingerprint(self) -> Fingerprint:
+        """Of all train records, whoever reads them. Raises StorageError."""
+        return of_index(self._index)
 
     def record(self, count: int) -> int:
         return self._order.at(self.share.position(count))

@@ -22,23 +22,31 @@ class Progress:
         unit: str = "images",
         stream: TextIO | None = None,
         line_seconds: float = LINE_SECONDS,
+        quiet_seconds: float = 0.0,
     ) -> None:
+        """Nothing is shown within `quiet_seconds`: not everything short is worth a bar."""
         self.title = title
         self.total = total
         self.unit = unit
         self.done = 0
         self._stream = stream or sys.stderr
         self._line_seconds = line_seconds
+        self._quiet_seconds = quiet_seconds
         self._started = self._last_line = time.monotonic()
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
 
     def advance(self, count: int) -> None:
         self.done += count
+        now = time.monotonic()
+        if now - self._started < self._quiet_seconds:
+            return
+        if self._bar is None:
+            self._show_bar()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done)
-        elif time.monotonic() - self._last_line >= self._line_seconds:
-            self._last_line = time.monotonic()
+        elif now - self._last_line >= self._line_seconds:
+            self._last_line = now
             self._stream.write(self._line())
             self._stream.flush()
 
@@ -50,11 +58,15 @@ class Progress:
             f" {per_second:,.0f} a second, {left:,.0f} s left\n"
         )
 
-    def __enter__(self) -> Self:
+    def _show_bar(self) -> None:
         if self._stream.isatty():
             self._bar = _rich_bar(self._stream, self.unit)
-            self._task = self._bar.add_task(self.title, total=self.total)
+            self._task = self._bar.add_task(self.title, total=self.total, completed=self.done)
             self._bar.start()
+
+    def __enter__(self) -> Self:
+        if not self._quiet_seconds:
+            self._show_bar()
         return self
 
     def __exit__(

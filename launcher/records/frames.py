@@ -7,7 +7,6 @@ module.
 """
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from launcher.errors import DataError, StorageError
+from launcher.errors import DataError
 from launcher.records import framing
 from launcher.records.index import next_header
 
@@ -127,19 +126,3 @@ def _reason(path: Path, offset: int, number: int) -> DataError:
         place=framing.record_place(path, number, offset),
         remedy="Wait until it is written, and look again",
     )
-
-
-def read_each(frames: Frames, numbers: Iterator[int]) -> Iterator[tuple[int, bytes | DataError]]:
-    """The data of these records, or what is wrong with each. Raises StorageError."""
-    broken = {one.number: one.error for one in frames.bad}
-    for number in numbers:
-        if error := broken.get(number):
-            yield number, error
-            continue
-        where, size = int(frames.offsets[number]), int(frames.sizes[number])
-        try:
-            yield number, framing.read_record(frames.path, number, where, size)
-        except StorageError:
-            raise
-        except DataError as e:
-            yield number, e

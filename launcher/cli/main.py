@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli import data, runs, specs, weights
+from launcher.cli import data, results, runs, specs, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -18,6 +18,7 @@ _HELP = """Train TensorFlow Object Detection API models at their published recip
   launcher plan d3.yaml                     batch, learning rate, steps, and why
   launcher submit d3.yaml                   train and score it
   launcher status|logs|results efficientdet-d3   how far it is, whether it reached its target
+  launcher compare d3 d3-group-norm         what differs between runs, and what came out
   launcher export efficientdet-d3           the trained model as a SavedModel
 
 \b
@@ -61,6 +62,7 @@ def launcher(
 
 specs.add_to(app)
 runs.add_to(app)
+results.add_to(app)
 weights.add_to(app)
 app.add_typer(data.app, name="data")
 

@@ -1,4 +1,4 @@
-"""Commands about runs: submit, status, logs, results, cancel, delete, list, evaluate."""
+"""Commands about runs: submit, status, logs, cancel, delete, list, evaluate."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (submit, status, logs, results, cancel, delete, evaluate):
+    for command in (submit, status, logs, cancel, delete, evaluate):
         app.command()(command)
     app.command("list")(list_runs)
 
@@ -145,26 +145,6 @@ def logs(
     from launcher.cli import logs as reader
 
     reader.show(api.find(name, run_dir), who, follow, attempt, grep, tail)
-
-
-def results(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
-    """Print the mAP of a run. Exit code 4 when it is below the target, 1 when the run failed.
-
-    \b
-    Examples:
-      launcher results d3
-      launcher results d3 --json | jq .final.mAP
-    """
-    from launcher import api
-    from launcher.cli import outcome
-    from launcher.contract import State
-
-    handle = api.find(name, run_dir)
-    outcome.show_results(handle, as_json, with_history=True)
-    now = handle.status()
-    if now.state is State.FAILED:
-        outcome.raise_failure(now)
-    outcome.raise_miss(handle)
 
 
 def cancel(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:

@@ -20,7 +20,7 @@ from launcher.backends.base import RunStatus
 from launcher.backends.evaluation import EvaluatorKeeper, exit_of
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import POLL_SECONDS, Child, exit_text, free_hosts, stop
-from launcher.backends.silence import Silence
+from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
@@ -122,14 +122,18 @@ class Supervisor:
         self._start_step = self._status.step
         self._start_workers()
         silence = Silence(self._paths.root, self._status.attempt, self._job)
+        frozen = Frozen(self._job)
         self._until(
             lambda: (
-                self._left_badly() or all(c.code == 0 for c in self._workers) or silence.too_long()
+                self._left_badly()
+                or all(c.code == 0 for c in self._workers)
+                or frozen.too_long(self._workers)
+                or silence.too_long()
             )
         )
         if all(c.code == 0 for c in self._workers):
             return None
-        if not self._killed():
+        if self._left and not self._killed():
             self._wait_for_peers()
         exits = [exit_of(c, self._paths) for c in self._left]
         exits += self._stop_the_rest()

@@ -1,12 +1,14 @@
 """A group that says nothing any more: what the workers' own watchdogs cannot notice.
 
-A stopped process has no running watchdog. Where another worker waits for it, that one's watchdog
-speaks; a single worker, or a group that was stopped as a whole, has only the supervisor.
+A stopped process has no running watchdog. That some of a group are stopped, the system tells at
+once; of a single worker, or a group that was stopped as a whole, there is only the silence.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.backends.processes import Child
 from launcher.backends.status import heartbeats
 from launcher.render.local import LocalJob
 
@@ -15,6 +17,23 @@ FIRST_STEP_FACTOR = 4
 
 _PAUSED_SECONDS = 10.0
 """A gap between two looks that says that the supervisor itself did not run."""
+
+
+class Frozen:
+    """Since when the same workers of a group are stopped, and others are not."""
+
+    def __init__(self, job: LocalJob) -> None:
+        self._limit = job.frozen_seconds
+        self._who: list[Child] = []
+        self._since = 0.0
+
+    def too_long(self, workers: Sequence[Child]) -> bool:
+        """All of them are none: who pauses a whole group may let it go on."""
+        who = [child for child in workers if child.frozen]
+        if who != self._who:
+            self._who, self._since = who, time.monotonic()
+        some = 0 < len(who) < len(workers)
+        return some and time.monotonic() - self._since > self._limit
 
 
 class Silence:

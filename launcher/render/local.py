@@ -77,6 +77,8 @@ class LocalJob:
     not reach them; who is writing a checkpoint may finish it."""
     silence_seconds: float = 360.0
     """How long no worker may tell of a step: longer than their own watchdogs take."""
+    frozen_seconds: float = 10.0
+    """How long some of a group may be stopped by a signal while the others wait for them."""
     peer_seconds: float = 5.0
     """How long the others may take to say why one left: its reason is not always the first."""
     restart_seconds: float = 1.0

@@ -230,6 +230,48 @@ def test_stopped_worker_is_named_and_continued_to_its_end(make_job: MakeJob, sta
     assert (root / "saved-by-1").exists()  # SIGTERM reached it
 
 
+def test_some_of_a_group_that_are_stopped_are_noticed_by_the_supervisor(
+    make_job: MakeJob, start: Start
+) -> None:
+    """The others say nothing of it: they wait in an all-reduce, without heartbeats."""
+    worker = """
+        if attempt == 1:
+            sys.exit(0)
+        on_term(143)
+        forever()
+    """
+    root = start(make_job(worker, frozen_seconds=0.5))
+    for index in (0, 1):
+        appears(root / f"ready-{index}-0")
+    os.kill(pid_of(root, "worker-1"), signal.SIGSTOP)
+    status = ended(root)
+    assert (status.state, status.restarts) == (State.SUCCEEDED, 1)
+    assert "peer-lost: worker-1 was stopped by a signal (SIGSTOP)" in supervisor_log(root)
+    assert (root / "saved-by-0").exists()
+    assert (root / "saved-by-1").exists()
+
+
+def test_a_group_that_is_paused_as_a_whole_may_go_on(make_job: MakeJob, start: Start) -> None:
+    worker = """
+        (root / f"ready-{index}-{attempt}").touch()
+        while not (root / "go").exists():
+            time.sleep(0.02)
+    """
+    root = start(make_job(worker, frozen_seconds=0.3))
+    pids = []
+    for index in (0, 1):
+        appears(root / f"ready-{index}-0")
+        pids.append(pid_of(root, f"worker-{index}"))
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.0)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    (root / "go").touch()
+    status = ended(root)
+    assert (status.state, status.attempt) == (State.SUCCEEDED, 0)
+
+
 def test_a_group_that_is_stopped_as_a_whole_is_noticed_by_the_supervisor(
     make_job: MakeJob, start: Start
 ) -> None:

@@ -19,6 +19,7 @@ from launcher.errors import DataError
 from launcher.odapi import label_map
 from launcher.planning import Plan
 from launcher.preflight.contents import Contents, Fault, Labels, Task, joined, look_at
+from launcher.preflight.shard_sets import ShardSet, shard_sets
 from launcher.records import expand, require_pillow
 from launcher.records.frames import Frames, read_frames
 from launcher.spec import shapes_of
@@ -51,6 +52,11 @@ class Split:
     """Of patterns that match no file, and files that cannot be opened."""
     urls: tuple[str, ...] = ()
     """Patterns that are left to those who can open them."""
+    matches: tuple[tuple[str, frozenset[Path]], ...] = ()
+    """The files of each pattern."""
+    sets: tuple[ShardSet, ...] = ()
+    identities: tuple[tuple[tuple[int, int], Path], ...] = ()
+    """Device and number of each file: a link is the file that it leads to."""
 
     @property
     def name(self) -> str:
@@ -64,7 +70,8 @@ class Split:
     @property
     def is_whole(self) -> bool:
         """Whether every record was decoded."""
-        return self.contents.looked_at == sum(len(file.offsets) for file in self.files)
+        total = sum(len(file.offsets) for file in self.files)
+        return bool(self.files) and self.contents.looked_at == total
 
     @property
     def is_known(self) -> bool:
@@ -120,17 +127,18 @@ def _labels(plan: Plan) -> tuple[Labels, DataError | None]:
 def _with_paths(split: Split) -> Split:
     """With its files as frames without an entry."""
     missing: list[DataError] = []
-    paths: set[Path] = set()
+    matches: list[tuple[str, frozenset[Path]]] = []
     for pattern in split.patterns:
         try:
             if not is_url(pattern):
-                paths |= set(expand(pattern))
+                matches.append((pattern, frozenset(expand(pattern))))
         except DataError as e:
             missing.append(e)
+    paths = {path for _, found in matches for path in found}
     none = np.zeros(0, np.int64)
     files = tuple(Frames(path, 0, none, none, none.astype(np.uint32)) for path in sorted(paths))
     urls = tuple(filter(is_url, split.patterns))
-    return replace(split, files=files, missing=tuple(missing), urls=urls)
+    return replace(split, files=files, missing=tuple(missing), urls=urls, matches=tuple(matches))
 
 
 def _with_frames(split: Split, progress: bool) -> Split:
@@ -152,7 +160,18 @@ def _with_frames(split: Split, progress: bool) -> Split:
             else:
                 found.append(one)
             bar.advance(1)
-    return replace(split, files=tuple(found), missing=tuple(missing))
+    return replace(
+        split,
+        files=tuple(found),
+        missing=tuple(missing),
+        sets=shard_sets(found),
+        identities=tuple(_identity(file.path) for file in found),
+    )
+
+
+def _identity(path: Path) -> tuple[tuple[int, int], Path]:
+    status = path.stat()
+    return (status.st_dev, status.st_ino), path
 
 
 def _with_contents(

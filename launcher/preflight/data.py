@@ -1,0 +1,106 @@
+"""All checks of the data: read once, judged by each module in turn."""
+
+from dataclasses import dataclass
+
+from launcher.planning import Plan
+from launcher.preflight import counts, faults, shards
+from launcher.preflight.finding import Cost, Finding, Severity
+from launcher.preflight.reading import SAMPLE, DataRead, Split, read_data
+from launcher.preflight.shards import Place
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What a set is, for other checks. Of objects, what the decoded records show."""
+
+    files: int
+    images: int | None
+    """None: not all of it can be read here."""
+    expected: int | None
+    decoded: int
+    is_whole: bool
+    """Whether all records were decoded: then the numbers below are of the whole set."""
+    objects: int
+    most_objects: int
+    """In one image."""
+    most_objects_place: str
+    crowds: int
+    empty_images: int
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    train: SplitSummary
+    val: SplitSummary
+
+
+@dataclass(frozen=True)
+class DataFindings:
+    findings: tuple[Finding, ...]
+    summary: DataSummary
+    read: DataRead
+
+
+def data_findings(
+    plan: Plan,
+    *,
+    sample: int = SAMPLE,
+    full: bool = False,
+    progress: bool = True,
+    place: Place | None = None,
+) -> DataFindings:
+    """Reads the plan's data and judges it.
+
+    `sample` records of each set are decoded, with `full` all of them; `progress` shows a bar on
+    stderr after two seconds. `place` names data.train, data.val and data.label_map in findings
+    (default: the spec's own names). Raises StorageError when the disk fails, MissingExtraError without
+    Pillow or google-crc32c.
+    """
+    read = read_data(plan, sample=sample, full=full, progress=progress)
+    return DataFindings(
+        tuple(judge(plan, read, place or plan.spec.place)),
+        DataSummary(_summary(read.train), _summary(read.val)),
+        read,
+    )
+
+
+def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
+    """All findings about what was read. Pure."""
+    if read.to_draw:
+        return []
+    if not any(split.patterns for split in read.splits):
+        return [_unnamed(place)]
+    allowed = plan.worker_config.max_bad_records
+    return [
+        *shards.judge(read, place),
+        *counts.judge(read, place, plan.workers),
+        *faults.judge(read, allowed),
+    ]
+
+
+def _unnamed(place: Place) -> Finding:
+    return Finding(
+        shards.NAME,
+        Severity.INFO,
+        place("data.train"),
+        "no records are named yet: nothing of the data was looked at",
+        Cost("what the data would cost is not known"),
+        "Name the record files in data.train and data.val, as *.record-*",
+    )
+
+
+def _summary(split: Split) -> SplitSummary:
+    contents = split.contents
+    most = int(contents.objects.argmax()) if len(contents.objects) else -1
+    return SplitSummary(
+        files=len(split.files),
+        images=split.count if split.is_known else None,
+        expected=split.expected,
+        decoded=contents.looked_at,
+        is_whole=split.is_whole,
+        objects=len(contents.boxes),
+        most_objects=int(contents.objects[most]) if most >= 0 else 0,
+        most_objects_place=contents.place(most, split.files) if most >= 0 else "",
+        crowds=int(contents.crowd.sum()),
+        empty_images=int((contents.objects == 0).sum()),
+    )

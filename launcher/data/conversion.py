@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from launcher.data.coco import SKIP_BAD, CocoImage, CocoSet, load
-from launcher.data.fields import detection_example
+from launcher.data.fields import detection_features
 from launcher.data.folder import LABEL_MAP, complete_folder
 from launcher.data.pool import cores, ordered_map
 from launcher.data.progress import Progress
@@ -25,7 +25,8 @@ from launcher.records import (
     BadImageError,
     ImageInfo,
     RecordWriter,
-    frame,
+    encode_example,
+    frame_parts,
     inspect,
     require_pillow,
     shard_name,
@@ -165,7 +166,7 @@ def _make(chunk: _Chunk) -> _Made:
     """Runs in a process of the pool. A problem is returned, not raised: it keeps its parts."""
     if chunk.path is None:
         frames: list[bytes] = []
-        made = _make_each(chunk, frames.append)
+        made = _make_each(chunk, frames.extend)
         return replace(made, frames=b"".join(frames))
     try:
         with RecordWriter(chunk.path) as writer:
@@ -174,8 +175,8 @@ def _make(chunk: _Chunk) -> _Made:
         return _Made(chunk.shard, problem=e.problems[0], storage=True)
 
 
-def _make_each(chunk: _Chunk, take: Callable[[bytes], None]) -> _Made:
-    """Gives the frame of each image to `take`, up to the first problem."""
+def _make_each(chunk: _Chunk, take: Callable[[list[bytes]], None]) -> _Made:
+    """Gives the frame of each image, in parts, to `take`, up to the first problem."""
     written: list[CocoImage] = []
     left_out: list[str] = []
     problem = None
@@ -201,8 +202,8 @@ def _make_each(chunk: _Chunk, take: Callable[[bytes], None]) -> _Made:
     )
 
 
-def _frame(image: CocoImage, path: Path) -> bytes:
-    """Raises BadImageError."""
+def _frame(image: CocoImage, path: Path) -> list[bytes]:
+    """A record in parts. Raises BadImageError."""
     try:
         encoded = path.read_bytes()
     except (OSError, ValueError) as e:  # ValueError: a null byte in the name
@@ -211,8 +212,8 @@ def _frame(image: CocoImage, path: Path) -> bytes:
     info = inspect(encoded)
     if (info.width, info.height) != (image.width, image.height):
         raise BadImageError(_other_size(info, image))
-    example = detection_example(encoded, info, image.file_name, image.source_id, image.boxes)
-    return frame(example.SerializeToString(deterministic=True))
+    features = detection_features(encoded, info, image.file_name, image.source_id, image.boxes)
+    return frame_parts(encode_example(features))
 
 
 def _other_size(info: ImageInfo, image: CocoImage) -> str:
@@ -236,7 +237,7 @@ def _write(made: Iterator[_Made], paths: Sequence[Path], images: int) -> list[_M
                     if chunk.frames and writer is None:
                         writer = stack.enter_context(RecordWriter(paths[shard]))
                     if writer is not None:
-                        writer.write_frames(chunk.frames, chunk.images)
+                        writer.write_frames([chunk.frames], chunk.images)
                     results.append(replace(chunk, frames=b""))
                     progress.advance(chunk.images + len(chunk.left_out))
                     count += chunk.images

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.contract import read_json, write_json
 from launcher.data.drawing import BACKGROUNDS, CLASSES, Drawn, draw
-from launcher.data.fields import LabelledBox, detection_example
+from launcher.data.fields import LabelledBox, detection_features
 from launcher.data.folder import LABEL_MAP, SHAPES_MANIFEST, FolderExistsError, complete_folder
 from launcher.errors import MissingExtraError, UsageError
 from launcher.odapi import label_map
-from launcher.records import ImageInfo, RecordWriter, require_pillow, shard_name
+from launcher.records import ImageInfo, RecordWriter, make_example, require_pillow, shard_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -143,7 +143,7 @@ def _example(image: "Image", drawn: list[Drawn], filename: str, source_id: str) 
         sides = xmin / width, ymin / height, xmax / width, ymax / height
         boxes.append(LabelledBox(one.label, CLASSES[one.label], *sides, area=one.area))
     info = ImageInfo(width, height, "jpeg")
-    return detection_example(encoded.getvalue(), info, filename, source_id, boxes)
+    return make_example(detection_features(encoded.getvalue(), info, filename, source_id, boxes))
 
 
 def _check(p: ShapesParameters) -> None:

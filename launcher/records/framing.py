@@ -1,4 +1,4 @@
-"""TFRecord files: a sequence of framed byte strings, read and written without TensorFlow.
+"""TFRecord files: a sequence of framed byte strings, framed and read without TensorFlow.
 
 A record is `length: u64, crc of length: u32, data, crc of data: u32`, little-endian. The sums are
 CRC-32C, rotated and offset so that the sum of data that holds sums stays meaningful (TensorFlow's
@@ -7,14 +7,11 @@ CRC-32C, rotated and offset so that the sum of data that holds sums stays meanin
 
 import os
 import struct
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from launcher.errors import DataError, LauncherError, MissingExtraError, StorageError
 
@@ -25,7 +22,7 @@ SUM_BYTES = _SUM.size
 FRAME_BYTES = HEADER_BYTES + SUM_BYTES
 """Of a record beside its data."""
 _MASK_DELTA = 0xA282EAD8
-_BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 20
 _PAGE_BYTES = 4096
 
 COPY_AGAIN = "Copy or convert the file again; if the damage comes back, check the disk"
@@ -46,8 +43,14 @@ def record_place(path: Path | str, number: int, offset: int) -> str:
 
 def frame(data: bytes) -> bytes:
     """The bytes of one record in a file. Frames may be joined: so may whole files."""
-    length = len(data).to_bytes(8, "little")
-    return b"".join((length, _SUM.pack(_masked_crc(length)), data, _SUM.pack(_masked_crc(data))))
+    return b"".join(frame_parts([data]))
+
+
+def frame_parts(data: Sequence[bytes]) -> list[bytes]:
+    """The same of a record whose data comes in parts, without joining them."""
+    length = sum(map(len, data)).to_bytes(8, "little")
+    crc = reduce(_crc32c().extend, data, 0)
+    return [length, _SUM.pack(_masked_crc(length)), *data, _SUM.pack(_mask(crc))]
 
 
 def read_records(path: Path | str) -> Iterator[Record]:
@@ -129,75 +132,6 @@ def read_record(path: Path | str, number: int, offset: int, size: int) -> bytes:
     return data
 
 
-class RecordWriter:
-    """Writes a TFRecord file that appears under its name only when the `with` block succeeds.
-
-    Raises StorageError when the place cannot be written or the disk is full.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        except OSError as e:
-            raise write_error(e, path) from e
-        self._temporary = Path(name)
-        self._file = os.fdopen(handle, "wb", buffering=_BUFFER_BYTES)
-
-    def write(self, record: Any) -> None:
-        """One record: bytes, or an Example (written with its features in order of their names)."""
-        data = record if isinstance(record, bytes) else record.SerializeToString(deterministic=True)
-        self.write_frames(frame(data), 1)
-
-    def write_frames(self, frames: bytes, count: int) -> None:
-        """`count` records that `frame` has made already, in another process for instance."""
-        try:
-            self._file.write(frames)
-        except OSError as e:
-            raise write_error(e, self.path) from e
-        self.count += count
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-        finally:
-            self._discard()
-
-    def _publish(self) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._temporary.chmod(0o644)
-            self._temporary.replace(self.path)
-        except OSError as e:
-            raise write_error(e, self.path) from e
-
-    def _discard(self) -> None:
-        """Closing flushes, and fails again on a full disk: what matters then is the first error."""
-        with suppress(OSError):
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-
-def write_error(error: OSError, path: Path) -> StorageError:
-    return StorageError(
-        f"cannot write ({error.strerror or error})",
-        place=str(path),
-        remedy="Free some space, or write to another folder",
-    )
-
-
 def read_error(error: OSError, path: Path | str) -> LauncherError:
     """DataError where the path itself is wrong; StorageError where the disk or the mount fails."""
     wrong_path = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -210,7 +144,10 @@ def read_error(error: OSError, path: Path | str) -> LauncherError:
 
 
 def _masked_crc(data: bytes) -> int:
-    crc: int = _crc32c()(data)
+    return _mask(_crc32c().value(data))
+
+
+def _mask(crc: int) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
@@ -223,10 +160,10 @@ def _crc32c() -> Any:
             "google-crc32c, which TFRecord files need, is not installed",
             remedy="pip install 'launcher[train]'",
         ) from None
-    return google_crc32c.value
+    return google_crc32c
 
 
-def _open(path: Path | str, buffer: int = _BUFFER_BYTES) -> BinaryIO:
+def _open(path: Path | str, buffer: int = BUFFER_BYTES) -> BinaryIO:
     try:
         return Path(path).open("rb", buffering=buffer)
     except OSError as e:

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, planning, precheck
+from launcher import backends, planning, precheck, preflight
 from launcher.backends import registry, resuming
 from launcher.backends.base import Backend, JobHandle
 from launcher.backends.status import read_status
 from launcher.errors import SpecError
 from launcher.planning import Plan
+from launcher.preflight import Options, Report
+from launcher.preflight.mend import Mended
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
 
 __all__ = [
-    "delete", "dry_run", "evaluate", "export", "find", "load", "plan", "prepare", "runs", "start",
-    "submit",
+    "check", "delete", "dry_run", "evaluate", "export", "find", "load", "mend", "plan", "prepare",
+    "runs", "start", "submit",
 ]  # fmt: skip
 
 
@@ -39,6 +41,25 @@ def plan(spec: JobSpec) -> Plan:
     Raises SpecError when the numbers do not add up, naming the nearest that do.
     """
     return planning.make_plan(spec)
+
+
+def check(spec: JobSpec, options: Options | None = None) -> Report:
+    """What would keep a run of `spec` from its mAP: findings, the costliest first.
+
+    Raises SpecError when no plan can be made of it.
+    """
+    return preflight.check(plan(spec), options or Options())
+
+
+def mend(
+    path: str | os.PathLike[str], overrides: Sequence[str], found: Report, options: Options
+) -> Mended:
+    """The spec of `path` with every remedy of `found` that can be written into it."""
+    from launcher.preflight import mend as mending
+
+    return mending.mend(
+        Path(path), tuple(overrides), found, lambda made: preflight.check(made, options)
+    )
 
 
 def submit(

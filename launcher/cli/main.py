@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli import data, results, runs, specs, weights
+from launcher.cli import check, data, results, runs, specs, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
 
 \b
   launcher init efficientdet_d3 > d3.yaml   a job spec at the published recipe
+  launcher check d3.yaml                    what would keep it from its mAP
   launcher plan d3.yaml                     batch, learning rate, steps, and why
   launcher submit d3.yaml                   train and score it
   launcher status|logs|results efficientdet-d3   how far it is, whether it reached its target
@@ -22,8 +23,8 @@ _HELP = """Train TensorFlow Object Detection API models at their published recip
   launcher export efficientdet-d3           the trained model as a SavedModel
 
 \b
-Exit codes: 0 success, 1 the run failed, 2 usage or invalid spec, 4 target mAP missed,
-5 backend unreachable, 130 interrupted.
+Exit codes: 0 success, 1 the run failed, 2 usage or invalid spec, 3 check found errors,
+4 target mAP missed, 5 backend unreachable, 130 interrupted.
 """
 
 # Plain help: rich's would triple the time that `launcher --help` takes.
@@ -61,6 +62,7 @@ def launcher(
 
 
 specs.add_to(app)
+check.add_to(app)
 runs.add_to(app)
 results.add_to(app)
 weights.add_to(app)

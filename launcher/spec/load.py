@@ -27,7 +27,7 @@ _PIPELINE_LOOK = re.compile(
 _SPEC_LOOK = re.compile(r"^(apiVersion|name|recipe|pipeline_config)\s*:", re.MULTILINE)
 
 _PATTERNS = (("data", "train"), ("data", "val"))
-_PATHS = (
+PATHS = (
     *_PATTERNS,
     ("pipeline_config",),
     ("batch", "reference_config"),
@@ -134,7 +134,7 @@ def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str])
 def _make_absolute(values: dict[str, Any], folder: Path) -> None:
     """Paths of the file become absolute here, those of --set later, against the current folder."""
     folder = folder.absolute()
-    for *sections, key in _PATHS:
+    for *sections, key in PATHS:
         section: Any = values
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None

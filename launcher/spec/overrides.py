@@ -28,6 +28,11 @@ def apply(
     return frozenset(dotted), problems
 
 
+def changes_of(overrides: Sequence[str], root: type[BaseModel]) -> list[tuple[str, ...]]:
+    """The keys that sound overrides set, each once, in their order."""
+    return list(dict.fromkeys(_read(override, root)[0] for override in overrides))
+
+
 def _read(override: str, root: type[BaseModel]) -> tuple[tuple[str, ...], Any]:
     dotted, equals, text = override.partition("=")
     dotted = dotted.strip()

@@ -1,0 +1,192 @@
+"""`launcher check`: what keeps a spec from its number, before it costs anything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from launcher.cli.options import AsJson, Overrides, RunDirOfSpec, SpecFile, echo_json, load
+
+if TYPE_CHECKING:
+    from launcher.preflight import Finding, Report
+    from launcher.preflight.mend import Mended
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(check)
+
+
+def check(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write a spec without what was found to stdout.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="With --fix: write it there."),
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("-i", "--in-place", help="With --fix: change SPEC itself.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", metavar="N", min=0, help="Images to decode of each set."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Decode every image.")] = False,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option("--gpu-memory", metavar="GIB", help="Memory of one accelerator, as 24."),
+    ] = None,
+    run_dir: RunDirOfSpec = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would keep a spec from its mAP, what it costs, and what to write instead.
+
+    Reads all records' lengths and decodes a sample of the images. The costliest comes first. Exit
+    code 3 when there is an error: `submit` would stop at it.
+
+    \b
+    Examples:
+      launcher check d3.yaml
+      launcher check pipeline.config --set batch.per_replica_batch=2
+      launcher check pipeline.config --fix > d3.yaml   # a spec without what was found
+      launcher check d3.yaml --full --strict --json | jq .summary
+    """
+    from launcher import api
+    from launcher.errors import UsageError
+    from launcher.preflight import Options
+
+    if (output or in_place) and not fix:
+        raise UsageError("-o and -i are for --fix", remedy="Give --fix, too")
+    if output and in_place:
+        raise UsageError("-o and -i exclude each other", remedy="Give one of them")
+    options = Options(sample=sample, full=full, gpu_memory=gpu_memory)
+    job = load(spec, overrides, None, run_dir)
+    found = api.check(job, options)
+    shown = found.strict() if strict else found
+    if fix:
+        extra = list(overrides or ())
+        mended = api.mend(spec, extra, found, options)
+        _write_mended(spec, extra, shown, mended, output, in_place, as_json)
+        shown = mended.report.strict() if strict else mended.report
+    elif as_json:
+        echo_json(shown.to_json())
+    else:
+        print_report(shown)
+        _say_next(spec, shown)
+    if not shown.passed:
+        from launcher.errors import CliExit
+
+        raise typer.Exit(int(CliExit.PREFLIGHT))
+
+
+def print_report(report: "Report", *, err: bool = False) -> None:
+    """One block a finding: what is wrong, what it costs, what to write instead."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, stderr=err)
+    if not console.is_terminal:
+        console = Console(highlight=False, stderr=err, width=140)
+    target = "" if report.target_map is None else f", target mAP {report.target_map:g}"
+    console.print(Text(f"{report.name}: {report.recipe or 'a model of its own'}{target}"))
+    if report.findings:
+        console.print()
+        console.print(_table(report.findings))
+    console.print(Text(summary(report)))
+
+
+def _table(findings: "tuple[Finding, ...]") -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    from launcher.preflight import Severity
+
+    styles = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for finding in findings:
+        head = Text(str(finding.severity), styles[finding.severity])
+        body = Text(f"{finding.name}: ", "bold").append(finding.evidence, "not bold")
+        grid.add_row(head, body)
+        if finding.severity is not Severity.INFO:
+            grid.add_row("", Text(f"  at     {finding.place}"))
+            grid.add_row("", Text(f"  costs  {finding.cost.text}"))
+            grid.add_row("", Text(f"  write  {finding.remedy}"))
+    return grid
+
+
+def summary(report: "Report") -> str:
+    """2 errors, 5 warnings, 1 note"""
+    from launcher.preflight import Severity
+
+    parts = []
+    for severity, word in (
+        (Severity.ERROR, "error"),
+        (Severity.WARNING, "warning"),
+        (Severity.INFO, "note"),
+    ):
+        count = sum(f.severity is severity for f in report.findings)
+        if count:
+            parts.append(f"{count} {word}{'s' if count > 1 else ''}")
+    return ", ".join(parts) if parts else "nothing was found"
+
+
+def _say_next(spec: Path, report: "Report") -> None:
+    if any(f.edits for f in (*report.errors, *report.warnings)):
+        typer.echo(f"`launcher check {spec} --fix` writes a spec without them", err=True)
+
+
+def _write_mended(
+    spec: Path,
+    overrides: list[str],
+    found: "Report",
+    mended: "Mended",
+    output: Path | None,
+    in_place: bool,
+    as_json: bool,
+) -> None:
+    """The findings and the difference go to stderr, so that stdout has the spec alone."""
+    from launcher.contract import write_text
+    from launcher.errors import UsageError
+    from launcher.preflight.mend import is_bare, mended_text, original_text
+
+    if in_place and is_bare(spec, mended.spec):
+        raise UsageError(
+            "is a pipeline.config, and what is mended is a job spec",
+            place=str(spec),
+            remedy="Write it with -o d3.yaml",
+        )
+    target = spec if in_place else output
+    folder = target.parent if target else None
+    text = mended_text(spec, mended, overrides, folder)
+    if as_json:
+        echo_json(
+            {
+                **found.to_json(),
+                "edits": list(mended.edits),
+                "mended": text,
+                "left": mended.report.to_json()["findings"],
+            }
+        )
+    else:
+        print_report(found, err=True)
+        _print_difference(original_text(spec, mended.spec), text, spec, target)
+        typer.echo(f"with these changes: {summary(mended.report)}", err=True)
+    if target is not None:
+        write_text(target, text)
+        typer.echo(f"written to {target}", err=True)
+    elif not as_json:
+        typer.echo(text.rstrip("\n"))
+
+
+def _print_difference(before: str, after: str, spec: Path, target: Path | None) -> None:
+    import difflib
+
+    names = (str(spec), str(target or "mended"))
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=1)
+    for line in lines:
+        typer.echo(line, err=True)

@@ -1,0 +1,156 @@
+"""evaluation: what keeps a score from being COCO's, and boxes that are left out."""
+
+from collections.abc import Iterator
+
+from launcher.odapi.protos import Message
+from launcher.planning.effective import METRICS
+from launcher.preflight.finding import Cost, Finding, Severity
+from launcher.preflight.subject import Subject
+
+NAME = "evaluation"
+
+_LOW_ENOUGH = 0.01
+"""Published files have 1e-8 or 0. A COCO curve goes on to the last of 100 detections."""
+_DETECTIONS = 100
+"""Detections of an image that COCO's mAP counts (cocoapi, maxDets)."""
+
+
+def check(subject: Subject, most_boxes: int | None = None) -> Iterator[Finding]:
+    """`most_boxes` is the number of objects in the data's most crowded image, when it is known."""
+    yield from _nms(subject)
+    yield from _boxes(subject, most_boxes)
+    yield from _sampled(subject)
+    yield from _file_only(subject)
+
+
+def _nms(subject: Subject) -> Iterator[Finding]:
+    found = _post_processing(subject.effective.model)
+    if found is None:
+        return
+    place = subject.place_in_file("model", "score_threshold")
+    if found.score_threshold > _LOW_ENOUGH:
+        yield Finding(
+            name=NAME,
+            severity=Severity.WARNING,
+            place=place,
+            evidence=f"detections below a score of {found.score_threshold:g} are dropped",
+            cost=Cost("the curve of precision over recall is cut; no figure is known", 0.1),
+            remedy=f"score_threshold: 1e-8 in {_last(place)}, as the published files have",
+        )
+    most = found.max_total_detections
+    if most < _DETECTIONS:
+        yield Finding(
+            name=NAME,
+            severity=Severity.WARNING,
+            place=subject.place_in_file("model", "max_total_detections"),
+            evidence=f"at most {most:,} detections an image, COCO's mAP counts {_DETECTIONS}",
+            cost=Cost("objects of crowded images are missed; no figure is known", 0.05),
+            remedy=f"max_total_detections: {_DETECTIONS}, and max_detections_per_class likewise",
+        )
+
+
+def _post_processing(model: Message) -> Message | None:
+    kind = model.WhichOneof("model")
+    if kind == "ssd":
+        return model.ssd.post_processing.batch_non_max_suppression
+    if kind == "faster_rcnn":
+        return model.faster_rcnn.second_stage_post_processing.batch_non_max_suppression
+    return None
+
+
+def _boxes(subject: Subject, most: int | None) -> Iterator[Finding]:
+    """inputs.py of the OD API pads and cuts to the reader's number, not to train_config's."""
+    reader, config = subject.effective.train_input_reader, subject.effective.train_config
+    limit = reader.max_number_of_boxes
+    if most is not None and most > limit:
+        yield Finding(
+            name=NAME,
+            severity=Severity.WARNING,
+            place=subject.place_in_file("train_input_reader", "max_number_of_boxes"),
+            evidence=f"an image has {most:,} objects, {limit:,} of an image are trained on",
+            cost=Cost("the others are trained as background; no figure is known", 0.05),
+            remedy=f"max_number_of_boxes: {most} in train_input_reader",
+        )
+    if subject.file is not None and config.max_number_of_boxes != limit:
+        yield Finding(
+            name=NAME,
+            severity=Severity.INFO,
+            place=subject.place_in_file("train_config", "max_number_of_boxes"),
+            evidence=(
+                f"train_config says {config.max_number_of_boxes:,} boxes, which TensorFlow 2 does "
+                f"not read: {limit:,} count (train_input_reader.max_number_of_boxes)"
+            ),
+            cost=Cost("nothing, where no image has more objects"),
+            remedy=f"max_number_of_boxes: {config.max_number_of_boxes} in train_input_reader",
+        )
+
+
+def _sampled(subject: Subject) -> Iterator[Finding]:
+    """sample_1_of_n_examples: the OD API's reader drops the others, ours reads all."""
+    file = subject.file
+    if file is None:
+        return
+    readers = [("train_input_reader", file.train_input_reader)]
+    readers += [("eval_input_reader", reader) for reader in list(file.eval_input_reader)[:1]]
+    for name, reader in readers:
+        if (n := reader.sample_1_of_n_examples) > 1:
+            verb = "trains on" if name.startswith("train") else "scores"
+            yield Finding(
+                name=NAME if name.startswith("eval") else "image-budget",
+                severity=subject.mended,
+                place=subject.place_in_file(name, "sample_1_of_n_examples"),
+                evidence=f"the OD API {verb} one image of {n:,}",
+                cost=Cost(f"{n - 1:,} of {n:,} images are not seen", 1 - 1 / n),
+                remedy="Nothing: here all are read. Without launcher: remove the line",
+                edits=(f"batch.global_batch={subject.run.batch}",),
+            )
+
+
+def _file_only(subject: Subject) -> Iterator[Finding]:
+    """What the OD API's evaluator would do with the file; ours has its own metric and batch."""
+    file = subject.file
+    if file is None:
+        return
+    config = file.eval_config
+    metrics = list(config.metrics_set)
+    if metrics and METRICS not in metrics:
+        yield Finding(
+            name=NAME,
+            severity=subject.mended,
+            place=subject.place_in_file("eval_config", "metrics_set"),
+            evidence=f"metrics_set is {', '.join(metrics)}, published mAPs are {METRICS}",
+            cost=Cost("the score cannot be compared with a published one"),
+            remedy="Nothing: here COCO's numbers are computed",
+            edits=(f"batch.global_batch={subject.run.batch}",),
+        )
+    elif not metrics:
+        yield Finding(
+            name=NAME,
+            severity=Severity.INFO,
+            place=subject.place_in_file("eval_config", "metrics_set"),
+            evidence=f"metrics_set is missing: the OD API takes {METRICS}, which is meant",
+            cost=Cost("nothing"),
+            remedy=f'metrics_set: "{METRICS}" says it',
+        )
+    if config.batch_size > 1 and not _one_shape(subject.source.pipeline.model):
+        yield Finding(
+            name=NAME,
+            severity=subject.mended,
+            place=subject.place_in_file("eval_config", "batch_size"),
+            evidence=f"eval_config.batch_size is {config.batch_size:,}, images differ in shape",
+            cost=Cost("the OD API's evaluator stops at the first batch: there is no score"),
+            remedy="batch_size: 1 in eval_config, or pad_to_max_dimension: true",
+            edits=(f"batch.global_batch={subject.run.batch}",),
+        )
+
+
+def _one_shape(model: Message) -> bool:
+    """Whether the resizer gives all images one shape."""
+    resizer = getattr(model, model.WhichOneof("model")).image_resizer
+    if resizer.WhichOneof("image_resizer_oneof") != "keep_aspect_ratio_resizer":
+        return True
+    return bool(resizer.keep_aspect_ratio_resizer.pad_to_max_dimension)
+
+
+def _last(place: str) -> str:
+    return place.rpartition(": ")[2].partition(".")[0]

@@ -1,0 +1,96 @@
+"""A spec without what the checks found, where a finding says how (`launcher check --fix`)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.planning import make_plan
+from launcher.preflight.finding import Finding, Severity
+from launcher.preflight.run import Report
+from launcher.spec import JobSpec, load
+from launcher.spec.edit import edited
+from launcher.spec.load import PATHS
+from launcher.spec.overrides import changes_of
+from launcher.spec.yaml_tree import parse
+
+_ROUNDS = 4
+"""A mended spec may show what was hidden: an own rate hides what the rule would say."""
+
+Check = Callable[[Any], Report]
+"""A plan's report, with the options of the command line."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """`edits` are what was changed, as of --set; `report` is of the spec with them."""
+
+    spec: JobSpec
+    edits: tuple[str, ...]
+    report: Report
+
+
+def mend(path: Path, overrides: Sequence[str], found: Report, check: Check) -> Mended:
+    """Raises SpecError when the edits contradict each other or the file."""
+    edits: dict[str, str] = {}
+    report = found
+    for _ in range(_ROUNDS):
+        new = {k: v for k, v in _edits(report.findings).items() if k not in edits}
+        if not new:
+            break
+        edits |= new
+        made = make_plan(load(path, [*overrides, *_texts(edits)]))
+        report = check(made)
+    spec = load(path, [*overrides, *_texts(edits)])
+    return Mended(spec, tuple(_texts(edits)), report)
+
+
+def _edits(findings: Sequence[Finding]) -> dict[str, str]:
+    """By key; of two for the same key the costlier finding's, which comes first."""
+    edits: dict[str, str] = {}
+    for finding in findings:
+        if finding.severity is not Severity.INFO:
+            for edit in finding.edits:
+                key, _, value = edit.partition("=")
+                edits.setdefault(key, value)
+    return edits
+
+
+def _texts(edits: dict[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in edits.items()]
+
+
+def original_text(path: Path, spec: JobSpec) -> str:
+    """The spec as it is written; of a bare pipeline.config the spec that it stands for."""
+    if not is_bare(path, spec):
+        return path.read_text(encoding="utf-8-sig")
+    return f"name: {spec.name}\npipeline_config: {spec.pipeline_config}\n"
+
+
+def is_bare(path: Path, spec: JobSpec) -> bool:
+    return spec.pipeline_config is not None and path.absolute() == spec.pipeline_config
+
+
+def mended_text(
+    path: Path, mended: Mended, overrides: Sequence[str], folder: Path | None = None
+) -> str:
+    """The text of the mended spec, for a file in `folder`: default the current one.
+
+    What --set said is in it. Relative paths are of the file's folder, so they are written whole
+    where the mended spec lies elsewhere.
+    """
+    text, values = original_text(path, mended.spec), mended.spec.model_dump(mode="json")
+    keys = [tuple(p) for p in changes_of([*overrides, *mended.edits], JobSpec)]
+    changes = {key: _value(values, key) for key in keys}
+    if (folder or Path.cwd()).absolute() != path.parent.absolute():
+        tree = parse(text, place=str(path)).value
+        for key in PATHS:
+            if _value(tree, key) is not None:
+                changes.setdefault(key, _value(values, key))
+    return edited(text, changes)
+
+
+def _value(tree: Any, key: Sequence[str]) -> Any:
+    for part in key:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree

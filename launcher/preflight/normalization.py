@@ -1,0 +1,182 @@
+"""batch-norm: images that one set of moments is taken over, and the best remedy on these devices.
+
+The order of the remedies is that of docs/recipes.md, "Small micro-batches": more images in a
+replica, moments over all replicas, the statistics of a trained checkpoint, moments over the step.
+"""
+
+from collections.abc import Iterator
+
+from launcher.planning.effective import is_synchronised
+from launcher.preflight.evidence import (
+    FROZEN_FROM_NOTHING,
+    NORM_OVER_FOUR,
+    NORM_OVER_FOUR_LOST,
+    NORM_OVER_TWO,
+    NORM_OVER_TWO_LOST,
+    moving_cost,
+)
+from launcher.preflight.finding import Cost, Finding, Severity
+from launcher.preflight.subject import Subject
+
+NAME = "batch-norm"
+
+_NOISE = 2
+"""Images over which batch norm was measured to fail."""
+_KEY = "train.norm"
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    norm = subject.plan.norm
+    if norm.too_few:
+        yield _too_few(subject)
+    elif norm.trained and norm.kind != "batch" and norm.images < norm.wanted:
+        yield _replaced(subject)
+    yield from _frozen_from_nothing(subject)
+    yield from _backbone_alone(subject)
+    yield from _backbone_not_frozen(subject)
+
+
+def _too_few(subject: Subject) -> Finding:
+    """Batch normalization as published, over fewer images than it was tuned on."""
+    norm = subject.plan.norm
+    noise = norm.images <= _NOISE
+    return Finding(
+        name=NAME,
+        severity=Severity.ERROR if noise else Severity.WARNING,
+        place=subject.spec.place(_KEY),
+        evidence=f"{_counted(subject)}: accumulation does not mend that",
+        cost=Cost(NORM_OVER_TWO, NORM_OVER_TWO_LOST)
+        if noise
+        else Cost(NORM_OVER_FOUR, NORM_OVER_FOUR_LOST),
+        remedy=f"{_first_remedies(subject)}. Else {_KEY}: {_kind(subject)}",
+        edits=_edits(subject),
+    )
+
+
+def _replaced(subject: Subject) -> Finding:
+    """Another kind stands where batch normalization would be noise: what remains of the cost."""
+    norm = subject.plan.norm
+    stated = subject.spec.train.norm != "auto"
+    return Finding(
+        name=NAME,
+        severity=Severity.INFO if stated else Severity.WARNING,
+        place=subject.spec.place(_KEY),
+        evidence=f"{_counted(subject)}. This run normalizes with {_KEY}: {norm.kind}",
+        cost=_cost_of(norm.kind),
+        remedy=f"{_first_remedies(subject)}. Else keep {_KEY}: {norm.kind}",
+        edits=(f"{_KEY}={norm.kind}",),
+    )
+
+
+def _cost_of(kind: str) -> Cost:
+    """As batch norm the same images cost far more (NORM_OVER_TWO)."""
+    if kind == "moving":
+        cost = moving_cost()
+        return Cost(f"{cost.text}; with batch norm 0.02 in place of 0.42", cost.lost)
+    if kind == "frozen":
+        return Cost("none that is known, where the checkpoint's data are like yours", 0.02)
+    return Cost("no figure of this version is known (docs/recipes.md)", 0.2)
+
+
+def _counted(subject: Subject) -> str:
+    """2 images a statistic, 4 in efficientdet_d3's."""
+    norm = subject.plan.norm
+    whose = f"in {subject.recipe}" if subject.source.images_per_core else "are advised"
+    over = " of all replicas" if norm.synchronised else ""
+    return f"{norm.images:,} images a statistic{over}, {norm.wanted:,} {whose}"
+
+
+def _first_remedies(subject: Subject) -> str:
+    """Those that leave the model as it was published."""
+    plan, norm = subject.plan, subject.plan.norm
+    ways = []
+    if plan.accumulation_steps > 1:
+        more = f"batch.per_replica_batch: {norm.wanted} where memory allows"
+        recompute = not subject.spec.train.recompute and _can_recompute(subject)
+        ways.append(more + (", with train.recompute: true if need be" if recompute else ""))
+    if subject.spec.train.sync_batch_norm is False and plan.replicas > 1:
+        ways.append("train.sync_batch_norm: auto, over all replicas")
+    elif not norm.synchronised and norm.kind in ("batch", "moving", "renorm"):
+        devices = -(-norm.wanted // plan.per_replica_batch)
+        ways.append(f"{devices} GPUs, which share their moments")
+    return "First " + ", or ".join(ways) if ways else "More images in a replica"
+
+
+def _can_recompute(subject: Subject) -> bool:
+    extractor = subject.effective.model.center_net.feature_extractor.type
+    return not extractor.startswith("hourglass")
+
+
+def _kind(subject: Subject) -> str:
+    """What train.norm: auto would be for so few images (planning/norm.py)."""
+    fine_tune = subject.plan.fine_tune
+    return "frozen" if fine_tune is not None and fine_tune.kind == "full" else "moving"
+
+
+def _edits(subject: Subject) -> tuple[str, ...]:
+    plan, norm = subject.plan, subject.plan.norm
+    shared = plan.replicas * norm.images
+    if not norm.synchronised and plan.replicas > 1 and shared >= norm.wanted:
+        return ("train.sync_batch_norm=auto",)
+    return (f"{_KEY}={_kind(subject)}",)
+
+
+def _frozen_from_nothing(subject: Subject) -> Iterator[Finding]:
+    """What the spec freezes must have been trained; of the model's own file fine_tune.py says it."""
+    plan = subject.plan
+    asked = subject.spec.train.norm == "frozen"
+    if plan.fine_tune is not None or not (asked or _freezes_backbone(plan.frozen)):
+        return
+    key = _KEY if asked else "train.freeze"
+    yield Finding(
+        name=NAME,
+        severity=Severity.ERROR,
+        place=subject.spec.place(key),
+        evidence=(
+            f"{f'{_KEY}: frozen' if asked else 'the backbone is frozen'}, and no checkpoint is "
+            "named: it stays as it was drawn at random"
+        ),
+        cost=FROZEN_FROM_NOTHING,
+        remedy=f"{_CHECKPOINT} and fine_tune_type, or {key}: {'auto' if asked else 'nothing'}",
+        edits=(f"{_KEY}=auto",) if asked else (),
+    )
+
+
+_CHECKPOINT = "train.fine_tune_checkpoint"
+
+
+def _freezes_backbone(patterns: tuple[str, ...]) -> bool:
+    return any(pattern.lstrip("^(.*").startswith("backbone") for pattern in patterns)
+
+
+def _backbone_alone(subject: Subject) -> Iterator[Finding]:
+    """The OD API's sync_batch_norm does not reach an EfficientNet; ours does."""
+    file = subject.file
+    if file is None or not _is_efficientdet(subject) or not is_synchronised(file.model):
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.INFO,
+        place=subject.place_in_file("model", "sync_batch_norm"),
+        evidence="the OD API synchronises BiFPN and heads, its EfficientNet backbone only on TPUs",
+        cost=Cost("no figure is known"),
+        remedy="Nothing: here all layers are, the backbone's too (train.sync_batch_norm)",
+    )
+
+
+def _backbone_not_frozen(subject: Subject) -> Iterator[Finding]:
+    file = subject.file
+    if file is None or not _is_efficientdet(subject) or not file.model.ssd.freeze_batchnorm:
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.WARNING,
+        place=subject.place_in_file("model", "freeze_batchnorm"),
+        evidence="freeze_batchnorm does not reach the EfficientNet backbone: its statistics move",
+        cost=Cost("no figure is known", 0.05),
+        remedy="train.norm: frozen with a full checkpoint freezes all layers",
+    )
+
+
+def _is_efficientdet(subject: Subject) -> bool:
+    return "efficientnet" in subject.source.pipeline.model.ssd.feature_extractor.type

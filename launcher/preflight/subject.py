@@ -1,0 +1,129 @@
+"""Subject: what was read of a job's configuration. The checks of it are functions of this alone."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from launcher.odapi import pipeline as pipelines
+from launcher.odapi.protos import Message
+from launcher.planning import Plan
+from launcher.planning.schedule import Facts
+from launcher.planning.source import Source, source_of
+from launcher.preflight.finding import Severity
+from launcher.preflight.weights import Weights, read_weights
+from launcher.spec import JobSpec
+from launcher.spec.fields import is_url
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run as planned, and beside it the user's own file as the OD API would run it."""
+
+    plan: Plan
+    source: Source
+    file_text: str
+    """Of the user's own pipeline.config; empty for a recipe."""
+    weights: Weights | None
+    """Of the starting checkpoint; None without one, and for a URL."""
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.plan.spec
+
+    @property
+    def reference(self) -> Facts | None:
+        """What the numbers are compared with: None for a model without a recipe."""
+        return self.source.recipe_facts
+
+    @property
+    def recipe(self) -> str:
+        return self.source.recipe.name if self.source.recipe else ""
+
+    @property
+    def own(self) -> Facts | None:
+        """Of the user's own file; None for a recipe, and when its numbers are unsound."""
+        return self.source.file_facts
+
+    @property
+    def file(self) -> Message | None:
+        """The user's own file, unchanged."""
+        return self.source.pipeline if self.source.file else None
+
+    @cached_property
+    def run(self) -> Facts:
+        """The run as planned, in the terms of a file."""
+        plan = self.plan
+        return Facts(
+            batch=plan.global_batch,
+            learning_rate=plan.learning_rate,
+            warmup_learning_rate=plan.warmup_learning_rate,
+            warmup_steps=plan.warmup_steps,
+            total_steps=plan.total_steps,
+            schedule=plan.schedule,
+            optimizer=(self.own or self.source.reference).optimizer
+            if not self.source.follows_recipe
+            else self.source.reference.optimizer,
+            start=plan.fine_tune.kind if plan.fine_tune else "",
+        )
+
+    @cached_property
+    def effective(self) -> Message:
+        """The pipeline.config that the workers get."""
+        return pipelines.parse(self.plan.pipeline_text, place="the effective pipeline.config")
+
+    @property
+    def trains_from_scratch(self) -> bool:
+        """On the recipe's data, from no more than a backbone: its budget and its mAP apply."""
+        fine_tune = self.plan.fine_tune
+        return self.plan.data.dataset == "coco2017" and (
+            fine_tune is None or fine_tune.kind == "classification"
+        )
+
+    @property
+    def mended(self) -> Severity:
+        """Of a flaw of the file that the run does not have. Whoever writes batch.global_batch into
+        the spec has seen it."""
+        return Severity.INFO if self.spec.batch.global_batch else Severity.WARNING
+
+    @property
+    def wasted(self) -> Severity:
+        """Of a flaw that keeps the run itself from the recipe's mAP, where there is one to keep."""
+        return Severity.ERROR if self.trains_from_scratch else Severity.WARNING
+
+    def place_in_file(self, section: str, field: str) -> str:
+        """`pipeline.config:152: train_config.batch_size`; no line where it is not written."""
+        line = line_of(self.file_text, section, field)
+        name = Path(self.source.file).name if self.source.file else self.source.reference_place
+        dotted = f"{section}.{field}"
+        return f"{name}:{line}: {dotted}" if line else f"{name}: {dotted}"
+
+    def place_of_run(self, key: str, section: str, field: str) -> str:
+        """The key of the spec where it is set there, else the field of the file."""
+        part, _, name = key.partition(".")
+        set_here = name in getattr(self.spec, part).model_fields_set
+        if set_here or not self.source.file or self.source.follows_recipe:
+            return self.spec.place(key)
+        return self.place_in_file(section, field)
+
+
+def subject_of(plan: Plan) -> Subject:
+    """Reads the plan's pipeline.config again, and what it starts from. Raises SpecError."""
+    source = source_of(plan.spec)
+    text = pipelines.read_text(Path(source.file)) if source.file else ""
+    start = plan.fine_tune.checkpoint if plan.fine_tune else ""
+    weights = read_weights(start) if start and not is_url(start) else None
+    return Subject(plan, source, text, weights)
+
+
+def line_of(text: str, section: str, field: str) -> int | None:
+    """The line (from 1) of the first `field` below the first `section` of a pipeline.config."""
+    start = re.compile(rf"^\s*{re.escape(section)}\b")
+    wanted = re.compile(rf"\b{re.escape(field)}\s*[:{{<]")
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.partition("#")[0]
+        inside = inside or bool(start.match(code))
+        if inside and wanted.search(code):
+            return number
+    return None

@@ -1,6 +1,7 @@
 """COCO instances files: what is taken, clipped, dropped and refused."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.data.coco import BadBoxError, fit_box, load
+from launcher.data.coco import MAX_NUMBER, BadBoxError, _plain, fit_box, load
 from launcher.errors import DataError
 
 
@@ -101,6 +102,47 @@ def test_a_fitted_box_lies_in_its_image(bbox: list[float], width: int, height: i
         if not clipped:
             assert xmin * width == pytest.approx(bbox[0])
             assert ymax * height == pytest.approx(bbox[1] + bbox[3])
+
+
+NUMBERS = st.floats(-5, 110) | st.integers(-5, 110) | st.sampled_from([math.nan, math.inf, True])
+
+
+@given(
+    bbox=st.lists(NUMBERS, min_size=4, max_size=4),
+    area=NUMBERS | st.sampled_from([MAX_NUMBER, None, "7"]),
+    crowd=st.sampled_from([0, 1, 2, True, 1.0, None]),
+    image_id=st.sampled_from([1, 2, "1", 1.0, True, None]),
+    category=st.sampled_from([7, 8, "7", 7.0]),
+)
+def test_the_short_way_is_the_long_way(
+    bbox: Any, area: Any, crowd: Any, image_id: Any, category: Any
+) -> None:
+    """What `_plain` takes, the checks that it stands for take as well, with the same result."""
+    annotation = {"id": 5, "image_id": image_id, "category_id": category}
+    annotation |= {"bbox": bbox, "area": area, "iscrowd": crowd}
+    found = _plain(annotation, {1: {"width": 100, "height": 50}}, {7: "cat"})
+    if found is None:
+        return
+    sides, clipped = fit_box(bbox, 100, 50)
+    assert (image_id, category, clipped) == (1, 7, False)
+    assert found == (1, (7, "cat", *(sides or ()), float(area), bool(crowd)))
+    assert 0 <= area < MAX_NUMBER
+    for value, kinds in (
+        (image_id, {int}),
+        (category, {int}),
+        (area, {int, float}),
+        (crowd, {int}),
+    ):
+        assert type(value) in kinds
+
+
+def test_most_annotations_go_the_short_way(shared: Path) -> None:
+    path = shared / "coco_tiny/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    images = {image["id"]: image for image in content["images"]}
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    taken = [_plain(annotation, images, names) for annotation in content["annotations"]]
+    assert all(taken)
 
 
 def change(coco: Any, *path: Any, to: Any) -> None:

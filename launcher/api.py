@@ -15,8 +15,9 @@ from launcher.backends.base import Backend, JobHandle
 from launcher.backends.status import read_status
 from launcher.errors import SpecError
 from launcher.planning import Plan
-from launcher.preflight import Options, Report
+from launcher.preflight import Options
 from launcher.preflight.mend import Mended
+from launcher.preflight.run import Report
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
 

@@ -8,8 +8,9 @@ import typer
 from launcher.cli.options import AsJson, Overrides, RunDirOfSpec, SpecFile, echo_json, load
 
 if TYPE_CHECKING:
-    from launcher.preflight import Finding, Report
+    from launcher.preflight import Finding
     from launcher.preflight.mend import Mended
+    from launcher.preflight.run import Report
 
 
 def add_to(app: typer.Typer) -> None:

@@ -15,10 +15,9 @@ _DETECTIONS = 100
 """Detections of an image that COCO's mAP counts (cocoapi, maxDets)."""
 
 
-def check(subject: Subject, most_boxes: int | None = None) -> Iterator[Finding]:
-    """`most_boxes` is the number of objects in the data's most crowded image, when it is known."""
+def check(subject: Subject) -> Iterator[Finding]:
     yield from _nms(subject)
-    yield from _boxes(subject, most_boxes)
+    yield from _boxes_unread(subject)
     yield from _sampled(subject)
     yield from _file_only(subject)
 
@@ -58,10 +57,12 @@ def _post_processing(model: Message) -> Message | None:
     return None
 
 
-def _boxes(subject: Subject, most: int | None) -> Iterator[Finding]:
-    """inputs.py of the OD API pads and cuts to the reader's number, not to train_config's."""
-    reader, config = subject.effective.train_input_reader, subject.effective.train_config
-    limit = reader.max_number_of_boxes
+def crowded(subject: Subject, most: int | None) -> Iterator[Finding]:
+    """`most` objects are in the data's most crowded image, as far as it was looked at.
+
+    inputs.py of the OD API pads and cuts to the reader's number, not to train_config's.
+    """
+    limit = subject.effective.train_input_reader.max_number_of_boxes
     if most is not None and most > limit:
         yield Finding(
             name=NAME,
@@ -71,6 +72,11 @@ def _boxes(subject: Subject, most: int | None) -> Iterator[Finding]:
             cost=Cost("the others are trained as background; no figure is known", 0.05),
             remedy=f"max_number_of_boxes: {most} in train_input_reader",
         )
+
+
+def _boxes_unread(subject: Subject) -> Iterator[Finding]:
+    reader, config = subject.effective.train_input_reader, subject.effective.train_config
+    limit = reader.max_number_of_boxes
     if subject.file is not None and config.max_number_of_boxes != limit:
         yield Finding(
             name=NAME,

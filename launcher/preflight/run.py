@@ -1,14 +1,19 @@
 """All checks of a plan, and what they found together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from launcher.errors import MissingExtraError
 from launcher.planning import Plan
+from launcher.preflight import evaluation
 from launcher.preflight.configuration import configuration_findings
-from launcher.preflight.finding import Finding, Severity, ordered, stricter
+from launcher.preflight.finding import Cost, Finding, Severity, ordered, stricter
 from launcher.preflight.options import Options
-from launcher.preflight.subject import subject_of
+from launcher.preflight.subject import Subject, subject_of
+
+if TYPE_CHECKING:
+    from launcher.preflight.data import DataSummary
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Report:
     recipe: str | None
     target_map: float | None
     findings: tuple[Finding, ...]
+    data: "DataSummary | None" = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -45,6 +51,7 @@ class Report:
                 "target_map": self.target_map,
                 **{f"{severity}s": len(self._of(severity)) for severity in Severity},
                 "passed": self.passed,
+                "data": asdict(self.data) if self.data else None,
             },
         }
 
@@ -52,18 +59,37 @@ class Report:
         return tuple(f for f in self.findings if f.severity is severity)
 
 
-def check(plan: Plan, options: Options = Options()) -> Report:  # noqa: B008 (it is frozen)
+def check(plan: Plan, options: Options) -> Report:
     """Reads what the plan names and judges it. Starts and writes nothing.
 
     Raises SpecError when the pipeline.config cannot be read, StorageError when a disk fails.
     """
     subject = subject_of(plan)
-    findings = [*configuration_findings(subject), *_data(plan, options)]
-    return Report(plan.name, plan.recipe, plan.target_map, tuple(ordered(findings)))
+    data, found = _data(subject, options)
+    findings = [
+        *configuration_findings(subject),
+        *evaluation.crowded(subject, data.train.most_objects if data else None),
+        *found,
+    ]
+    return Report(plan.name, plan.recipe, plan.target_map, tuple(ordered(findings)), data)
 
 
-def _data(plan: Plan, options: Options) -> Sequence[Finding]:
+def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequence[Finding]]":
     from launcher import preflight
 
-    judge = getattr(preflight, "data_findings", None)
-    return judge(plan, options) if judge else ()
+    asked = {} if options.sample is None else {"sample": options.sample}
+    try:
+        found = preflight.data_findings(
+            subject.plan, full=options.full, place=subject.place_of_data, **asked
+        )
+    except MissingExtraError as e:
+        problem = e.problems[0]
+        return None, [_not_looked_at(problem.what, problem.remedy)]
+    return found.summary, found.findings
+
+
+def _not_looked_at(what: str, remedy: str) -> Finding:
+    cost = Cost("what the data would cost is not known")
+    return Finding(
+        "data", Severity.WARNING, "", f"the data was not looked at: {what}", cost, remedy
+    )

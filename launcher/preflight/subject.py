@@ -98,6 +98,14 @@ class Subject:
         dotted = f"{section}.{field}"
         return f"{name}:{line}: {dotted}" if line else f"{name}: {dotted}"
 
+    def place_of_data(self, key: str) -> str:
+        """Of data.train, data.val or data.label_map: the file's field where the spec has none."""
+        field = _READERS.get(key)
+        name = key.partition(".")[2]
+        if field is None or self.file is None or getattr(self.spec.data, name, None):
+            return self.spec.place(key)
+        return self.place_in_file(*field)
+
     def place_of_run(self, key: str, section: str, field: str) -> str:
         """The key of the spec where it is set there, else the field of the file."""
         part, _, name = key.partition(".")
@@ -105,6 +113,13 @@ class Subject:
         if set_here or not self.source.file or self.source.follows_recipe:
             return self.spec.place(key)
         return self.place_in_file(section, field)
+
+
+_READERS = {
+    "data.train": ("train_input_reader", "input_path"),
+    "data.val": ("eval_input_reader", "input_path"),
+    "data.label_map": ("train_input_reader", "label_map_path"),
+}
 
 
 def subject_of(plan: Plan) -> Subject:

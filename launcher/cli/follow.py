@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from launcher.cli.texts import progress_line
+from launcher.cli.texts import health_lines, progress_line
 from launcher.errors import CliExit
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from launcher.backends.base import JobHandle, RunStatus
+    from launcher.preflight.finding import Finding
 
 _POLL_SECONDS = 0.25
 _LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
+_HEALTH_SECONDS = 10.0
+"""Between two looks at all metrics, which take 50 ms of a run of 5,000 rows."""
 
 
 class Interrupted(Exception):  # noqa: N818 (an event, not an error)
@@ -74,6 +77,29 @@ class Interrupts:
         raise Interrupted
 
 
+class Health:
+    """The findings about a run, looked for every ten seconds; each is told in full once."""
+
+    def __init__(self, handle: "JobHandle") -> None:
+        self._handle = handle
+        self._looked = time.monotonic()
+        self._found: list[Finding] = []
+        self._told: set[str] = set()
+
+    def newest(self) -> "list[Finding]":
+        from launcher import health
+
+        if time.monotonic() - self._looked >= _HEALTH_SECONDS:
+            self._found = health.of_run(self._handle.paths)
+            self._looked = time.monotonic()
+        return self._found
+
+    def news(self) -> list[str]:
+        new = [f for f in self._found if f.name not in self._told]
+        self._told |= {f.name for f in new}
+        return [f"{self._handle.name}: {line}" for f in new for line in health_lines(f)]
+
+
 def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
     """Start and follow a run to its end. An interrupt cancels it, waits until all its processes
     are gone, and exits with 130."""
@@ -119,8 +145,13 @@ def _follow_live(handle: "JobHandle") -> "RunStatus":
     from rich.live import Live
     from rich.text import Text
 
+    health = Health(handle)
+
     def update(live: "Live", now: "RunStatus") -> None:
-        live.update(Text(progress_line(now), no_wrap=True, overflow="ellipsis"))
+        line = progress_line(now, health.newest())
+        live.update(Text(line, no_wrap=True, overflow="ellipsis"))
+        for told in health.news():
+            live.console.print(Text(told), soft_wrap=True)
 
     with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
         seen = ""
@@ -135,14 +166,17 @@ def _follow_live(handle: "JobHandle") -> "RunStatus":
 
 def _follow_lines(handle: "JobHandle") -> "RunStatus":
     shown, told, last = "", "", 0.0
+    health = Health(handle)
     while not (now := handle.status()).state.ended:
         about = f"{now.state} {now.attempt}"
         if now.message and now.message != told:
             _say(f"{now.name}: {now.message}")
             told = now.message
         if about != shown or time.monotonic() - last >= _LINE_SECONDS:
-            _say(progress_line(now))
+            _say(progress_line(now, health.newest()))
             shown, last = about, time.monotonic()
+        for line in health.news():
+            _say(line)
         time.sleep(_POLL_SECONDS)
     return now
 

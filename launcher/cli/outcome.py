@@ -29,11 +29,13 @@ def print_started(handle: "JobHandle", as_json: bool) -> None:
 def show_results(
     handle: "JobHandle", as_json: bool, seconds: float | None = None, with_history: bool = False
 ) -> None:
-    found = handle.results()
+    from launcher import health
+
+    found, findings = handle.results(), health.of_run(handle.paths)
     if as_json:
-        echo_json(found.to_json())
+        echo_json({**found.to_json(), "findings": [f.to_json() for f in findings]})
         return
-    for line in summary(found, handle.paths, seconds):
+    for line in summary(found, handle.paths, seconds, findings):
         typer.echo(line)
     for line in history(found) if with_history else ():
         typer.echo(line)

@@ -114,10 +114,11 @@ def compare(
 
 
 def _record(handle: "JobHandle") -> "RunRecord":
+    from launcher import health
     from launcher.report.record import read_record
 
-    now = handle.status()
-    return read_record(handle.paths, handle.name, now.state, now.message)
+    now, findings = handle.status(), health.of_run(handle.paths)
+    return read_record(handle.paths, handle.name, now.state, now.message, findings)
 
 
 def _print(text: str, output: Path | None) -> None:

@@ -99,15 +99,17 @@ def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> No
       launcher status d3
       launcher status d3 --json | jq -r .state
     """
-    from launcher import api
+    from launcher import api, health
     from launcher.cli.texts import losses_json, starting_weights, status_lines
-    from launcher.contract import State
+    from launcher.contract import RunPaths, State
 
     now = api.find(name, run_dir).status()
+    findings = health.of_run(RunPaths(now.root))
     if as_json:
-        echo_json({**now.to_json(), "fine_tune": starting_weights(now), **losses_json(now)})
+        more = {"findings": [f.to_json() for f in findings], **losses_json(now)}
+        echo_json({**now.to_json(), "fine_tune": starting_weights(now), **more})
     else:
-        for line in status_lines(now):
+        for line in status_lines(now, findings):
             typer.echo(line)
     if now.state is State.FAILED:
         raise typer.Exit(1)

@@ -1,18 +1,23 @@
 """A run's status in words: the progress line, and what `status` and `list` print."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract import RunPaths, State, read_json
-from launcher.report.table import duration, losses, nearest_path, score
+from launcher.report.table import duration, health_rows, losses, nearest_path, score
 from launcher.run_record import damaged_checkpoints, read_bad_records
 
 if TYPE_CHECKING:
     from launcher.backends.base import RunStatus
+    from launcher.preflight.finding import Finding
 
 
-def progress_line(now: "RunStatus") -> str:
-    """`demo  RUNNING  step 120/1,000 (12 %)  85 images/s  loss 0.81  rate 0.05  ETA 2m10s ...`"""
+def progress_line(now: "RunStatus", findings: Sequence["Finding"] = ()) -> str:
+    """`demo  RUNNING  step 120/1,000 (12 %)  85 images/s  loss 0.81  rate 0.05  ETA 2m10s ...`
+
+    Findings about its health come by their names; `launcher status` has the evidence.
+    """
     told = now.progress
     parts = [now.name, str(now.state)]
     if now.attempt and now.state in (State.RUNNING, State.RESTARTING):
@@ -31,6 +36,8 @@ def progress_line(now: "RunStatus") -> str:
             parts.append(f"ETA {duration(told.eta_seconds)}")
     if told.last_map is not None:
         parts.append(f"mAP {score(told.last_map)} at step {told.last_map_step:,}")
+    if findings:
+        parts.append(f"! {', '.join(finding.name for finding in findings)}")
     return "  ".join(parts)
 
 
@@ -41,7 +48,7 @@ def step_text(now: "RunStatus") -> str:
     return f"step {now.step:,}/{now.total_steps:,} ({percent} %)"
 
 
-def status_lines(now: "RunStatus") -> list[str]:
+def status_lines(now: "RunStatus", findings: Sequence["Finding"] = ()) -> list[str]:
     told = now.progress
     rows = [("state", f"{now.state} ({now.reason})"), ("step", step_text(now))]
     if now.message:
@@ -58,8 +65,17 @@ def status_lines(now: "RunStatus") -> list[str]:
         end = now.updated if now.state.ended and now.updated else time.time()
         rows.append(("time", duration(end - now.submitted)))
     rows += losses(RunPaths(now.root))
+    rows += health_rows(findings)
     rows.append(("folder", nearest_path(now.root)))
     return [now.name, *(f"  {label:<9} {value}" for label, value in rows)]
+
+
+def health_lines(finding: "Finding") -> list[str]:
+    """One finding, as the live line tells it once."""
+    return [
+        f"{finding.severity}: {finding.name}: {finding.evidence}",
+        f"  cost: {finding.cost.text}; remedy: {finding.remedy}",
+    ]
 
 
 def starting_weights(now: "RunStatus") -> dict[str, Any] | None:

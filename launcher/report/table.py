@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.contract import RunPaths
+from launcher.preflight.finding import Finding
 from launcher.report.results import Results, picture
 from launcher.run_record import damaged_checkpoints, read_bad_records
 
@@ -11,8 +12,13 @@ HISTORY_ROWS = 10
 FAILURE_ROWS = 3
 
 
-def summary(results: Results, paths: RunPaths, seconds: float | None = None) -> list[str]:
-    """mAP, AP50, step, target, time and picture; `seconds` is what the whole run took."""
+def summary(
+    results: Results,
+    paths: RunPaths,
+    seconds: float | None = None,
+    health: Sequence[Finding] = (),
+) -> list[str]:
+    """mAP, AP50, step, target, time, picture, findings; `seconds` is what the whole run took."""
     rows = [("state", str(results.state))]
     if (final := results.final) is None:
         rows.append(("mAP", "no checkpoint is scored yet"))
@@ -30,6 +36,7 @@ def summary(results: Results, paths: RunPaths, seconds: float | None = None) -> 
     if (shown := picture(results, paths)) is not None:
         rows.append(("picture", nearest_path(shown)))
     rows += losses(paths)
+    rows += health_rows(health)
     return [results.name, *(f"  {label:<8} {value}" for label, value in rows)]
 
 
@@ -42,6 +49,16 @@ def losses(paths: RunPaths) -> list[tuple[str, str]]:
         rows.append(("skipped", f"bad records: {first}{more} (metrics/bad-records-*.jsonl)"))
     if damaged := damaged_checkpoints(paths):
         rows.append(("damaged", f"{', '.join(damaged)} (set aside in checkpoints/damaged)"))
+    return rows
+
+
+def health_rows(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    """What the run shows of itself: its evidence, its cost, its remedy, a line each."""
+    rows = []
+    for finding in findings:
+        rows.append((str(finding.severity), f"{finding.name}: {finding.evidence}"))
+        rows.append(("", f"cost: {finding.cost.text}"))
+        rows.append(("", f"remedy: {finding.remedy}"))
     return rows
 
 

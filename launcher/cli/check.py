@@ -1,14 +1,13 @@
 """`launcher check`: what keeps a spec from its number, before it costs anything."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from launcher.cli.options import AsJson, Overrides, RunDirOfSpec, SpecFile, echo_json, load
 
 if TYPE_CHECKING:
-    from launcher.preflight import Finding
     from launcher.preflight.mend import Mended
     from launcher.preflight.run import Report
 
@@ -56,7 +55,8 @@ def check(
       launcher check d3.yaml --full --strict --json | jq .summary
     """
     from launcher import api
-    from launcher.errors import UsageError
+    from launcher.cli.findings import print_report
+    from launcher.errors import CliExit, UsageError
     from launcher.preflight import Options
 
     if (output or in_place) and not fix:
@@ -76,69 +76,17 @@ def check(
         echo_json(shown.to_json())
     else:
         print_report(shown)
-        _say_next(spec, shown)
+        _say_next(spec, list(overrides or ()), shown)
     if not shown.passed:
-        from launcher.errors import CliExit
-
         raise typer.Exit(int(CliExit.PREFLIGHT))
 
 
-def print_report(report: "Report", *, err: bool = False) -> None:
-    """One block a finding: what is wrong, what it costs, what to write instead."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, stderr=err)
-    if not console.is_terminal:
-        console = Console(highlight=False, stderr=err, width=140)
-    target = "" if report.target_map is None else f", target mAP {report.target_map:g}"
-    console.print(Text(f"{report.name}: {report.recipe or 'a model of its own'}{target}"))
-    if report.findings:
-        console.print()
-        console.print(_table(report.findings))
-    console.print(Text(summary(report)))
-
-
-def _table(findings: "tuple[Finding, ...]") -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    from launcher.preflight import Severity
-
-    styles = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for finding in findings:
-        head = Text(str(finding.severity), styles[finding.severity])
-        body = Text(f"{finding.name}: ", "bold").append(finding.evidence, "not bold")
-        grid.add_row(head, body)
-        if finding.severity is not Severity.INFO:
-            grid.add_row("", Text(f"  at     {finding.place}"))
-            grid.add_row("", Text(f"  costs  {finding.cost.text}"))
-            grid.add_row("", Text(f"  write  {finding.remedy}"))
-    return grid
-
-
-def summary(report: "Report") -> str:
-    """2 errors, 5 warnings, 1 note"""
-    from launcher.preflight import Severity
-
-    parts = []
-    for severity, word in (
-        (Severity.ERROR, "error"),
-        (Severity.WARNING, "warning"),
-        (Severity.INFO, "note"),
-    ):
-        count = sum(f.severity is severity for f in report.findings)
-        if count:
-            parts.append(f"{count} {word}{'s' if count > 1 else ''}")
-    return ", ".join(parts) if parts else "nothing was found"
-
-
-def _say_next(spec: Path, report: "Report") -> None:
+def _say_next(spec: Path, overrides: list[str], report: "Report") -> None:
     if any(f.edits for f in (*report.errors, *report.warnings)):
-        typer.echo(f"`launcher check {spec} --fix` writes a spec without them", err=True)
+        options = "".join(f" --set {override}" for override in overrides)
+        typer.echo(
+            f"`launcher check {spec}{options} --fix` writes a spec that mends them", err=True
+        )
 
 
 def _write_mended(
@@ -151,6 +99,7 @@ def _write_mended(
     as_json: bool,
 ) -> None:
     """The findings and the difference go to stderr, so that stdout has the spec alone."""
+    from launcher.cli.findings import print_report, summary
     from launcher.contract import write_text
     from launcher.errors import UsageError
     from launcher.preflight.mend import is_bare, mended_text, original_text

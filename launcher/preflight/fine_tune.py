@@ -62,7 +62,9 @@ def _unreadable(subject: Subject) -> Iterator[Finding]:
         name=NAME,
         severity=Severity.ERROR,
         place=_place(subject),
-        evidence=f"{subject.plan.fine_tune.checkpoint}: {what}",
+        evidence=what
+        if subject.plan.fine_tune.checkpoint in what
+        else f"{subject.plan.fine_tune.checkpoint}: {what}",
         cost=Cost("the run does not start", 1.0),
         remedy=remedy,
     )

@@ -64,7 +64,10 @@ def original_text(path: Path, spec: JobSpec) -> str:
     """The spec as it is written; of a bare pipeline.config the spec that it stands for."""
     if not is_bare(path, spec):
         return path.read_text(encoding="utf-8-sig")
-    return f"name: {spec.name}\npipeline_config: {spec.pipeline_config}\n"
+    return (
+        f"# A job on {path.name}, as `launcher check --fix` mended it.\n"
+        f"name: {spec.name}\npipeline_config: {spec.pipeline_config}\n"
+    )
 
 
 def is_bare(path: Path, spec: JobSpec) -> bool:

@@ -27,7 +27,7 @@ _KEY = "train.norm"
 
 def check(subject: Subject) -> Iterator[Finding]:
     norm = subject.plan.norm
-    if norm.too_few:
+    if norm.too_few or _moves_over_one(subject):
         yield _too_few(subject)
     elif norm.trained and norm.kind != "batch" and norm.images < norm.wanted:
         yield _replaced(subject)
@@ -36,19 +36,28 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _backbone_not_frozen(subject)
 
 
+def _moves_over_one(subject: Subject) -> bool:
+    """Moments of the last step are those of its one micro-batch: `moving` is batch norm then."""
+    plan, norm = subject.plan, subject.plan.norm
+    images = norm.images * plan.accumulation_steps
+    return norm.trained and norm.kind == "moving" and images < norm.wanted
+
+
 def _too_few(subject: Subject) -> Finding:
     """Batch normalization as published, over fewer images than it was tuned on."""
     norm = subject.plan.norm
     noise = norm.images <= _NOISE
+    moving = "; train.norm: moving is batch norm where a step has no more images"
     return Finding(
         name=NAME,
         severity=Severity.ERROR if noise else Severity.WARNING,
         place=subject.spec.place(_KEY),
-        evidence=f"{_counted(subject)}: accumulation does not mend that",
+        evidence=_counted(subject)
+        + (moving if norm.kind == "moving" else ": accumulation does not mend that"),
         cost=Cost(NORM_OVER_TWO, NORM_OVER_TWO_LOST)
         if noise
         else Cost(NORM_OVER_FOUR, NORM_OVER_FOUR_LOST),
-        remedy=f"{_first_remedies(subject)}. Else {_KEY}: {_kind(subject)}",
+        remedy=f"{_first_remedies(subject)}. Else {_else(subject)}",
         edits=_edits(subject),
     )
 
@@ -81,7 +90,7 @@ def _cost_of(kind: str) -> Cost:
 def _counted(subject: Subject) -> str:
     """2 images a statistic, 4 in efficientdet_d3's."""
     norm = subject.plan.norm
-    whose = f"in {subject.recipe}" if subject.source.images_per_core else "are advised"
+    whose = f"in {subject.recipe}" if subject.source.images_per_core else "advised"
     over = " of all replicas" if norm.synchronised else ""
     return f"{norm.images:,} images a statistic{over}, {norm.wanted:,} {whose}"
 
@@ -98,8 +107,8 @@ def _first_remedies(subject: Subject) -> str:
         ways.append("train.sync_batch_norm: auto, over all replicas")
     elif not norm.synchronised and norm.kind in ("batch", "moving", "renorm"):
         devices = -(-norm.wanted // plan.per_replica_batch)
-        ways.append(f"{devices} GPUs, which share their moments")
-    return "First " + ", or ".join(ways) if ways else "More images in a replica"
+        ways.append(f"{devices} GPUs, over which moments are shared")
+    return f"First {', or '.join(ways)}" if ways else "First more images in a replica"
 
 
 def _can_recompute(subject: Subject) -> bool:
@@ -113,6 +122,13 @@ def _kind(subject: Subject) -> str:
     return "frozen" if fine_tune is not None and fine_tune.kind == "full" else "moving"
 
 
+def _else(subject: Subject) -> str:
+    kind = f"{_KEY}: {_kind(subject)}"
+    if subject.plan.accumulation_steps > 1 or _kind(subject) != "moving":
+        return kind
+    return f"{kind} and a larger batch.global_batch, whose steps accumulate"
+
+
 def _edits(subject: Subject) -> tuple[str, ...]:
     plan, norm = subject.plan, subject.plan.norm
     shared = plan.replicas * norm.images
@@ -122,7 +138,7 @@ def _edits(subject: Subject) -> tuple[str, ...]:
 
 
 def _frozen_from_nothing(subject: Subject) -> Iterator[Finding]:
-    """What the spec freezes must have been trained; of the model's own file fine_tune.py says it."""
+    """What the spec freezes must have been trained; of the model's file fine_tune.py says it."""
     plan = subject.plan
     asked = subject.spec.train.norm == "frozen"
     if plan.fine_tune is not None or not (asked or _freezes_backbone(plan.frozen)):

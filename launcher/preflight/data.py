@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from launcher.odapi import pipeline as pipelines
 from launcher.planning import Plan
-from launcher.preflight import counts, faults, shards
+from launcher.preflight import boxes, counts, faults, images, labels, shards
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import SAMPLE, DataRead, Split, read_data
 from launcher.preflight.shards import Place
@@ -53,8 +54,8 @@ def data_findings(
 
     `sample` records of each set are decoded, with `full` all of them; `progress` shows a bar on
     stderr after two seconds. `place` names data.train, data.val and data.label_map in findings
-    (default: the spec's own names). Raises StorageError when the disk fails, MissingExtraError without
-    Pillow or google-crc32c.
+    (default: the spec's own names). Raises StorageError when the disk fails, MissingExtraError
+    without Pillow or google-crc32c.
     """
     read = read_data(plan, sample=sample, full=full, progress=progress)
     return DataFindings(
@@ -71,10 +72,15 @@ def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
     if not any(split.patterns for split in read.splits):
         return [_unnamed(place)]
     allowed = plan.worker_config.max_bad_records
+    pipeline = pipelines.parse(plan.pipeline_text, plan.name)
+    published = plan.recipe is not None and plan.data.dataset == "coco2017"
     return [
         *shards.judge(read, place),
         *counts.judge(read, place, plan.workers),
         *faults.judge(read, allowed),
+        *labels.judge(read, pipeline, place, allowed),
+        *boxes.judge(read, pipeline, allowed, published=published),
+        *images.judge(read, pipeline),
     ]
 
 

@@ -6,6 +6,7 @@ Errors that a user can mend are `launcher.LauncherError`s.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from launcher import backends, planning, precheck, preflight
 from launcher.backends import registry, resuming
 from launcher.backends.base import Backend, JobHandle
 from launcher.backends.status import read_status
-from launcher.errors import SpecError
+from launcher.contract import write_json
+from launcher.errors import PreflightError, Problem, SpecError
 from launcher.planning import Plan
-from launcher.preflight import Options
+from launcher.preflight import Finding, Options
 from launcher.preflight.mend import Mended
 from launcher.preflight.run import Report
 from launcher.spec import JobSpec, shapes_of
@@ -64,23 +66,42 @@ def mend(
 
 
 def submit(
-    spec: JobSpec, *, resume: bool = False, replace: bool = False, allow_change: bool = False
+    spec: JobSpec,
+    *,
+    resume: bool = False,
+    replace: bool = False,
+    allow_change: bool = False,
+    force: bool = False,
 ) -> JobHandle:
     """Start the run and return at once; the run outlives this process.
 
     resume: continue a run of this name that has ended, from its checkpoints. replace: delete it
-    and start anew. A running name is refused in any case (UsageError). Raises SpecError when data
-    is missing, or when the run to resume has another spec (allow_change: unless what differs is
-    safe), DataError when it is damaged, StorageError when run_dir cannot be written; then nothing
-    was started.
+    and start anew. A running name is refused in any case (UsageError). force: in spite of what the
+    preflight finds (PreflightError). Raises SpecError when data is missing, or when the run to
+    resume has another spec (allow_change: unless what differs is safe), DataError when it is
+    damaged, StorageError when run_dir cannot be written; then nothing was started.
     """
-    made = prepare(spec, resume=resume, replace=replace, allow_change=allow_change)
+    made = prepare(spec, resume=resume, replace=replace, allow_change=allow_change, force=force)
     return start(made, resume=resume, replace=replace)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A plan that can be started, and what the preflight found; None for a run that is resumed,
+    which was checked when it was submitted."""
+
+    plan: Plan
+    report: Report | None
+
+
 def prepare(
-    spec: JobSpec, *, resume: bool = False, replace: bool = False, allow_change: bool = False
-) -> Plan:
+    spec: JobSpec,
+    *,
+    resume: bool = False,
+    replace: bool = False,
+    allow_change: bool = False,
+    force: bool = False,
+) -> Prepared:
     """All that `submit` does before it starts anything: check, and draw data.synthetic."""
     made = plan(spec)
     _backend(spec).check(made, resume=resume, replace=replace)
@@ -90,14 +111,27 @@ def prepare(
     if problems := planning.missing_data(spec):
         raise SpecError(problems)
     precheck.check_records(made)
-    return made
+    if resume:
+        return Prepared(made, None)
+    report = preflight.check(made)
+    if report.errors and not force:
+        raise PreflightError([*map(_problem, report.errors)])
+    return Prepared(made, report)
 
 
-def start(made: Plan, *, resume: bool = False, replace: bool = False) -> JobHandle:
+def start(made: Prepared, *, resume: bool = False, replace: bool = False) -> JobHandle:
     """Start a plan that was prepared."""
-    handle = _backend(made.spec).submit(made, resume=resume, replace=replace)
+    spec = made.plan.spec
+    handle = _backend(spec).submit(made.plan, resume=resume, replace=replace)
+    if made.report is not None:
+        write_json(handle.paths.check, made.report.to_json())
     registry.remember(handle.name, handle.root, handle.backend.name)
     return handle
+
+
+def _problem(finding: Finding) -> Problem:
+    what = f"{finding.name}: {finding.evidence} ({finding.cost.text})"
+    return Problem(finding.place, what, f"{finding.remedy}. --force starts it in spite of that")
 
 
 def dry_run(spec: JobSpec) -> dict[str, Any]:

@@ -88,6 +88,11 @@ class RunPaths:
         return self.root / "plan.json"
 
     @property
+    def check(self) -> Path:
+        """What the preflight found when the run was submitted (preflight.run.Report.to_json)."""
+        return self.root / "check.json"
+
+    @property
     def pipeline(self) -> Path:
         return self.root / "pipeline.config"
 

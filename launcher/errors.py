@@ -128,7 +128,13 @@ class RunFailedError(LauncherError):
 
 
 class PreflightError(LauncherError):
+    """All the errors that the preflight found at once, one line each."""
+
     cli_exit = CliExit.PREFLIGHT
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        Exception.__init__(self, "\n".join(map(str, self.problems)))
 
 
 class TargetMissedError(LauncherError):

@@ -1,7 +1,6 @@
 """Findings as text for people: a block each, the costliest first."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from launcher.preflight import Severity
@@ -44,12 +43,6 @@ def block(finding: "Finding", width: int) -> list[str]:
             start = f"{'':<{_INDENT}}{label:<7}"
             lines += _wrapped(f"{start}{text}", width, len(start)) if text else []
     return lines
-
-
-def brief(findings: Iterable["Finding"]) -> Iterator[str]:
-    """One line each."""
-    for finding in findings:
-        yield f"{finding.severity}: {finding.name}: {finding.evidence}"
 
 
 def summary(report: "Report") -> str:

@@ -17,7 +17,7 @@ from launcher.cli.options import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from launcher.api import Prepared
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,12 +50,17 @@ def submit(
             help="With --resume: with another spec, where that does not change what is trained.",
         ),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start in spite of errors of `launcher check`.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train and score a spec. Ctrl-C saves a checkpoint and stops everything.
+
+    It is checked first, as by `launcher check`: an error stops it (exit code 3).
 
     \b
     Examples:
@@ -77,8 +82,8 @@ def submit(
     if dry_run:
         echo_request(api.dry_run(job), as_json)
         return
-    made = api.prepare(job, resume=resume, replace=replace, allow_change=allow_change)
-    for warning in made.warnings:
+    made = api.prepare(job, resume=resume, replace=replace, allow_change=allow_change, force=force)
+    for warning in _warnings(made):
         typer.echo(f"warning: {warning}", err=True)
     if detach:
         handle = api.start(made, resume=resume, replace=replace)
@@ -87,8 +92,17 @@ def submit(
     end = follow.run(
         lambda: api.start(made, resume=resume, replace=replace), show=not (wait or as_json)
     )
-    handle = api.find(made.name, made.root.parent)
+    handle = api.find(made.plan.name, made.plan.root.parent)
     outcome.finish(handle, end, as_json)
+
+
+def _warnings(made: "Prepared") -> list[str]:
+    """One line each; those of the plan where the preflight did not look."""
+    if made.report is None:
+        return list(made.plan.warnings)
+    forced = [f"{f.name}: {f.evidence} (an error: --force)" for f in made.report.errors]
+    found = [f"{f.name}: {f.evidence}" for f in made.report.warnings]
+    return [*forced, *found]
 
 
 def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:

@@ -1,9 +1,9 @@
 # `make demo` and `make test` set up everything that they need. `make help` lists the targets.
 
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all issue-10530 lint format bench clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
 setup: ## a .venv with the pinned packages (Python 3.11 to 3.13); does nothing when it is up to date
 	@requirements/install.sh
@@ -16,6 +16,9 @@ test: setup ## the test suite (about half an hour on 2 cores)
 
 test-all: setup ## the test suite with what takes minutes each
 	@.venv/bin/pytest
+
+issue-10530: setup ## the story of tensorflow/models#10530 in miniature: broken, why, mended (about 40 minutes)
+	@.venv/bin/python bench/issue_10530.py
 
 lint: setup ## ruff, mypy strict, import-linter
 	@.venv/bin/ruff check .

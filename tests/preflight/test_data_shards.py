@@ -1,0 +1,141 @@
+"""data-shards: parts of a set, two sets, and files in train and val."""
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from launcher.preflight import Severity
+from launcher.preflight.shard_sets import shard_sets
+from launcher.records.frames import read_frames
+
+NAME = "data-shards"
+
+
+def test_a_whole_set_is_no_news(data: Any) -> None:
+    assert not data.find(NAME)
+    assert all(f.severity is Severity.INFO for f in data.check().findings)
+
+
+def test_one_shard_of_many(data: Any) -> None:
+    """The mistake of tensorflow/models#10530."""
+    (found,) = data.find(NAME, train=str(data.path("train", 0)), train_images=20)
+    assert found.severity is Severity.ERROR
+    assert found.evidence == "1 of 4 shards, 5 of 20 images: 25 %"
+    pattern = str(data.folder / "train.record-?????-of-00004")
+    assert found.edits == (f"data.train={pattern}",)
+    assert pattern in found.remedy
+    assert 0.1 < found.cost.lost < 0.4
+    assert not data.find(NAME, train=pattern, train_images=20)  # the remedy mends it
+
+
+def test_the_whole_is_estimated_where_nobody_knows_it(data: Any) -> None:
+    (found,) = data.find(NAME, train=str(data.path("train", 0)))
+    assert found.evidence == "1 of 4 shards, 5 of about 20 images: 25 %"
+
+
+def test_one_val_shard(data: Any) -> None:
+    (found,) = data.find(NAME, val=str(data.path("val", 1)), val_images=6)
+    assert found.severity is Severity.ERROR
+    assert found.evidence == "1 of 2 shards, 3 of 6 images: 50 %"
+    assert "not one to compare" in found.cost.text
+
+
+def test_a_part_that_is_meant(data: Any) -> None:
+    (found,) = data.find(NAME, train=str(data.path("train", 0)), train_images=5)
+    assert found.severity is Severity.INFO
+
+
+@pytest.mark.parametrize(("gone", "severity"), [(1, Severity.ERROR)])
+def test_missing_numbers(data: Any, gone: int, severity: Severity) -> None:
+    data.path("train", gone).unlink()
+    (found,) = data.find(NAME, train_images=20)
+    assert found.severity is severity
+    assert f"1 of 4 shards of train.record-?????-of-00004 is not in {data.folder}" in found.evidence
+    assert found.evidence.endswith(": 00001")
+    assert not data.find("data-count", train_images=20)  # which this explains
+
+
+def test_one_of_many_numbers_is_a_warning(data: Any) -> None:
+    for index in range(20):
+        if index != 7:
+            shutil.copy(data.path("train", 0), data.folder / f"a.record-{index:05d}-of-00020")
+    (found,) = data.find(NAME, train=str(data.folder / "a.record-*"))
+    assert found.severity is Severity.WARNING
+    assert found.evidence.endswith(": 00007")
+
+
+def test_two_conversions_under_one_name(data: Any) -> None:
+    for index in range(2):
+        old = data.folder / f"train.record-{index:05d}-of-00002"
+        shutil.copy(data.path("train", index), old)
+    (found,) = data.find(NAME)
+    assert found.severity is Severity.ERROR
+    assert "is 2 conversions: 2 of 2 and 4 of 4 shards, 10 + 20 images" in found.evidence
+
+
+def test_a_pattern_that_matches_train_and_val(data: Any) -> None:
+    """While val names other files."""
+    shutil.copytree(data.folder, data.folder / "other")
+    val = str(data.folder / "other" / "val.record-*")
+    (found,) = data.find(NAME, train=str(data.folder / "*.record-*"), val=val)
+    assert found.severity is Severity.WARNING
+    assert "matches 2 sets" in found.evidence
+    both = [str(data.folder / f"{name}.record-*") for name in ("train", "val")]
+    assert not data.find(NAME, train=both, val=val)  # two sets on purpose
+
+
+def test_files_in_train_and_val(data: Any) -> None:
+    (found,) = data.find(NAME, train=str(data.folder / "*.record-*"))
+    assert found.severity is Severity.ERROR
+    assert "2 of 2 val files are train files too" in found.evidence
+    assert "6 images, 100 % of val" in found.evidence
+
+
+def test_a_link_is_the_file_itself(data: Any) -> None:
+    for index in range(2):
+        path = data.path("val", index)
+        path.unlink()
+        path.symlink_to(data.path("train", index))
+    (found,) = data.find(NAME)
+    assert "2 of 2 val files are train files too" in found.evidence
+
+
+def test_overfitting_on_purpose(data: Any) -> None:
+    (found,) = data.find(NAME, val=str(data.folder / "train.record-*"))
+    assert found.severity is Severity.WARNING
+    assert "the same 4 files" in found.evidence
+
+
+def test_a_pattern_without_files(data: Any) -> None:
+    (found,) = data.find(NAME, train=str(data.folder / "nothing-*"))
+    assert found.severity is Severity.ERROR
+    assert "matches no file" in found.evidence
+
+
+def test_other_converters_numbers(data: Any) -> None:
+    """train_0, train_1, ... are a set; two years in two names are none."""
+    for index in range(4):
+        shutil.copy(data.path("train", index), data.folder / f"t_{index}.tfrecord")
+    (found,) = data.find(NAME, train=str(data.folder / "t_0.tfrecord"))
+    assert found.severity is Severity.WARNING
+    assert found.evidence.startswith("1 of 4 shards")
+    for year in (2014, 2017):
+        shutil.copy(data.path("train", 0), data.folder / f"coco{year}.tfrecord")
+    assert not data.find(NAME, train=str(data.folder / "coco2017.tfrecord"))
+
+
+def test_urls_and_placeholders_are_left_out(data: Any) -> None:
+    assert not data.check(train="gs://b/t-*", val="gs://b/v-*").findings
+    os.truncate(data.path("train", 0), 0)
+    assert not data.check(train="gs://b/t-*").findings
+
+
+def test_a_set_whose_name_has_wildcards(data: Any) -> None:
+    for index in range(2):
+        shutil.copy(data.path("val", index), data.folder / f"a[1]-{index:05d}-of-00002")
+    frames = [read_frames(data.folder / "a[1]-00000-of-00002")]
+    (found,) = shard_sets(frames)
+    assert found.pattern.endswith("a[[]1]-?????-of-00002")
+    assert found.unnamed == 1

@@ -88,7 +88,7 @@ class Contents:
     source: list[str] = field(default_factory=list)
     """Source ids."""
     kind: list[str] = field(default_factory=list)
-    """The picture's own format and mode, as "JPEG RGB"; "" where it cannot be opened."""
+    """The picture's own format and mode, as "JPEG RGB"; "" where it cannot be decoded."""
     said_format: list[str] = field(default_factory=list)
 
     boxes: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
@@ -196,7 +196,7 @@ def _look_at(
     encoded = encoded if isinstance(encoded, bytes) else b""
     kind, width, height = _picture(encoded)
     if damage and damage.kind == "image":
-        width = height = 0
+        kind, width, height = "", 0, 0
     boxes = _boxes(example)
     rows.boxes += boxes
     rows.labels += _labels(example, len(boxes), labels, found)

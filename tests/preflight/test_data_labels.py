@@ -1,0 +1,95 @@
+"""labels: records, label map and head."""
+
+from typing import Any
+
+from launcher.preflight import Severity
+
+NAME = "labels"
+
+
+def test_agreeing_labels_are_no_news(data: Any) -> None:
+    assert not data.find(NAME)
+
+
+def test_names_that_the_map_lacks(data: Any) -> None:
+    data.labels("cat", "dog", "cock")
+    (train, val, absent) = data.find(NAME)
+    assert train.severity is Severity.ERROR
+    assert train.evidence.startswith("7 of 20 train records")
+    assert '"hen" (7)' in train.evidence
+    assert "source id" in train.place
+    assert "no mAP" in val.cost.text
+    assert '3 "cock"' in absent.evidence
+
+
+def test_ids_outside_of_the_head(data: Any, make_record: Any) -> None:
+    data.records["train"][0][1] = make_record(1, object__class__text=None) | {
+        "image/object/class/label": [2, 9]
+    }
+    data.write()
+    (found,) = data.find(NAME)
+    assert found.severity is Severity.ERROR
+    assert "ids outside 1..3, with their objects: 9 (1)" in found.evidence
+    assert "train.record-00000-of-00004: record 1 at byte" in found.place
+
+
+def test_classes_numbered_from_zero(data: Any, make_record: Any) -> None:
+    for shard in data.records["train"]:
+        for one in shard:
+            labels = one["image/object/class/label"]
+            one["image/object/class/label"] = [label - 1 for label in labels]
+            del one["image/object/class/text"]
+    data.write()
+    found = data.find(NAME)[0]
+    assert "0 is the background: were classes numbered from 0?" in found.evidence
+
+
+def test_a_name_and_an_id_of_two_classes(data: Any, make_record: Any) -> None:
+    """The OD API goes by the name where there is a label map."""
+    data.labels("dog", "cat", "hen")
+    train, val = data.find(NAME)
+    assert train.severity is val.severity is Severity.WARNING
+    assert '"dog" is 1 in the label map, the record says 2, which is "cat" there' in train.evidence
+
+
+def test_a_head_that_is_too_small(data: Any) -> None:
+    found = data.find(NAME, num_classes=2)
+    head = next(f for f in found if "num_classes 2" in f.evidence)
+    assert head.severity is Severity.ERROR
+    assert head.edits == ("data.num_classes=3",)
+    assert not data.find(NAME, num_classes=3)
+
+
+def test_a_head_that_is_too_large(data: Any) -> None:
+    (found,) = data.find(NAME, num_classes=9)
+    assert found.severity is Severity.INFO
+
+
+def test_classes_that_no_record_has(data: Any) -> None:
+    data.labels("cat", "dog", "hen", "ox")
+    (found,) = data.find(NAME)
+    assert found.severity is Severity.INFO
+    assert '1 of 4 classes are in none of the 20 train records: 4 "ox"' in found.evidence
+    data.labels("cat", "dog", "hen", *map(str, range(20)))
+    (found,) = data.find(NAME)
+    assert found.severity is Severity.WARNING
+    assert not data.find(NAME, sample=4)  # 8 objects tell nothing about 23 classes
+
+
+def test_gaps_in_the_map(data: Any) -> None:
+    data.labels("cat", "dog", "hen", first=3)
+    found = [f for f in data.find(NAME, num_classes=5) if "ids without" in f.evidence]
+    assert [f.evidence for f in found] == ["ids without a class: 1, 2"]
+
+
+def test_a_label_map_that_cannot_be_read(data: Any) -> None:
+    (data.folder / "bad.pbtxt").write_text("item {")
+    plan = data.plan()
+    named = plan.data.__class__(**{**vars(plan.data), "label_map": str(data.folder / "bad.pbtxt")})
+    from launcher.preflight import data_findings
+
+    found = data_findings(plan.model_copy(update={"data": named}), progress=False).findings
+    errors = [f for f in found if f.name == NAME]
+    assert len(errors) == 1
+    assert "not a label map" in errors[0].evidence
+    assert errors[0].severity is Severity.ERROR

@@ -16,8 +16,8 @@ NOT_FALLEN = 0.9
 """Of the loss at the beginning. Runs that learn were below 0.5 after a fifth of their steps."""
 RISEN = 1.5
 """Times the lowest window. Runs that learn never rose above 1.1 times it."""
-SWING = 1.0
-"""Sum of all rises between windows, over their median. Runs that learn: below 0.15."""
+SWING = 0.5
+"""Of the median: what the loss went up and came down again, in all. Runs that learn: below 0.02."""
 PRIOR = 0.9
 """Of the classification loss of the untrained network."""
 START = 3
@@ -58,21 +58,29 @@ def oscillating(facts: Facts) -> list[Finding]:
     if len(values) < 2 * ENOUGH:
         return []
     levels = chunks(values, WINDOWS)
-    rises = sum(max(0.0, b - a) for a, b in pairwise(levels))
-    typical = sorted(levels)[len(levels) // 2]
-    if typical <= 0 or rises < SWING * typical or levels[-1] > RISEN * min(levels) * 2:
+    swings, typical = _swings(levels), median(levels)
+    if typical <= 0 or swings < SWING * typical:
         return []
     return [
         Finding(
             name="loss-oscillating",
             severity=Severity.WARNING,
             place=span(rows),
-            evidence=f"the loss went up by {rises:.3g} in all between tenths of the steps, "
-            f"{rises / typical:.1f} times its median of {typical:.3g}",
+            evidence=f"between tenths of these steps the loss went up by {swings:.3g} in all and "
+            f"came down again; its median is {typical:.3g}",
             cost=Cost("some of the mAP: steps that undo each other"),
             remedy="Lower batch.learning_rate's peak, or use a larger global batch",
         )
     ]
+
+
+def _swings(levels: list[float]) -> float:
+    """The rises, or what was lost of them again if that is less: a curve that only rises or only
+    falls has none."""
+    steps = [b - a for a, b in pairwise(levels)]
+    first = next((i for i, step in enumerate(steps) if step > 0), len(steps))
+    rises = sum(step for step in steps if step > 0)
+    return min(rises, -sum(step for step in steps[first:] if step < 0))
 
 
 def at_prior(facts: Facts) -> list[Finding]:

@@ -42,10 +42,11 @@ def check(
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what would keep a spec from its mAP, what it costs, and what to write instead.
+    """Say what would keep a spec from its mAP.
 
-    Reads all records' lengths and decodes a sample of the images. The costliest comes first. Exit
-    code 3 when there is an error: `submit` would stop at it.
+    What is wrong, what it costs and what to write instead, the costliest first. All records are
+    counted, a sample of the images is decoded. Exit code 3 when there is an error: `submit` stops
+    at it.
 
     \b
     Examples:

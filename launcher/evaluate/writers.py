@@ -12,11 +12,15 @@ from PIL import Image
 
 from launcher.contract import COCO_NUMBERS, storage_error
 
+PNG_LEVEL = 3
+"""Of zlib. The smallest file (level 9) is a tenth smaller, and took 1.2 s instead of 0.03 s: half
+of the time of a small set's checkpoint."""
+
 
 def write_png(path: Path, picture: Image.Image) -> None:
     """Atomically. Raises StorageError."""
     encoded = io.BytesIO()
-    picture.save(encoded, format="PNG", optimize=True)
+    picture.save(encoded, format="PNG", compress_level=PNG_LEVEL)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from launcher.errors import LauncherError
 from launcher.records import values
-from launcher.records.damage import BOX, LABEL, TEXT, Damage, examine_example, parse, source_id
+from launcher.records.damage import BOX, LABEL, TEXT, Damage, examine_all, parse, source_id
 from launcher.records.frames import Frames
 from launcher.records.framing import read_record, record_place
 
@@ -189,13 +189,12 @@ def _look_at(
         yield example
         return
     labels = task.labels
-    damage = examine_example(example, labels.num_classes, labels.texts)
-    if damage:
-        yield damage
+    damages = list(examine_all(example, labels.num_classes, labels.texts))
+    yield from damages
     encoded = next(iter(values(example, "image/encoded")), b"")
     encoded = encoded if isinstance(encoded, bytes) else b""
     kind, width, height = _picture(encoded)
-    if damage and damage.kind == "image":
+    if any(damage.kind == "image" for damage in damages):
         kind, width, height = "", 0, 0
     boxes = _boxes(example)
     rows.boxes += boxes

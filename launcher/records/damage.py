@@ -4,7 +4,7 @@ TensorFlow's own errors ("Expected image (JPEG, PNG, or GIF), got empty file") n
 file nor the record, and a bad box or label gives no error at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -99,10 +99,21 @@ def parse(data: bytes) -> Any | Damage:
 def examine_example(
     example: Any, num_classes: int, texts: Mapping[str, int] | None = None
 ) -> Damage | None:
-    """What is wrong with a record that was parsed."""
-    damage = next(filter(None, (check(example) for check in _CHECKS)), None)
-    damage = damage or _labels(example, num_classes, texts)
-    return damage and replace(damage, source_id=source_id(example))
+    """The first thing that is wrong with a record that was parsed."""
+    return next(examine_all(example, num_classes, texts), None)
+
+
+def examine_all(
+    example: Any, num_classes: int, texts: Mapping[str, int] | None = None
+) -> Iterator[Damage]:
+    """All that is wrong with it, at most one of each kind of check."""
+    for check in _CHECKS:
+        if damage := check(example):
+            yield replace(damage, source_id=source_id(example))
+            if check in (_kinds, _lengths):
+                return  # what follows relies on it
+    if damage := _labels(example, num_classes, texts):
+        yield replace(damage, source_id=source_id(example))
 
 
 def source_id(example: Any) -> str:

@@ -1,4 +1,4 @@
-"""The user's file of tensorflow/models#10530 on stand-ins of its data: COCO's shards, tiny images."""
+"""The file of tensorflow/models#10530 on stand-ins of its data: COCO's shards, tiny images."""
 
 import io
 from pathlib import Path

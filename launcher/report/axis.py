@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 Point = tuple[float, float]
 
@@ -74,14 +75,14 @@ def thinned(points: Sequence[Point], buckets: int = 200) -> list[Point]:
 
 
 def smoothed(points: Sequence[Point], share: float = 0.03) -> list[Point]:
-    """An exponential moving average over about this share of the points, begun at the first."""
-    weight = min(1.0, 1 / max(1.0, share * len(points)))
+    """The mean around each point, over about this share of all; it lags behind nothing."""
+    known = [(x, y) for x, y in points if math.isfinite(y)]
+    sums = list(accumulate((y for _, y in known), initial=0.0))
+    most = max(0, round(share * len(known) / 2))
     out: list[Point] = []
-    mean: float | None = None
-    for x, y in points:
-        if math.isfinite(y):
-            mean = y if mean is None else mean + weight * (y - mean)
-            out.append((x, mean))
+    for i, (x, _) in enumerate(known):
+        half = min(most, i, len(known) - 1 - i)  # as much on either side, so less at the ends
+        out.append((x, (sums[i + half + 1] - sums[i - half]) / (2 * half + 1)))
     return out
 
 

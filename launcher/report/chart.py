@@ -15,7 +15,8 @@ COLORS = 8
 
 @dataclass(frozen=True)
 class Series:
-    """`kind`: line, faint (raw values behind their mean), dashed (what was planned) or dots."""
+    """`kind`: line, faint (raw values behind their mean), band (the plan, beneath what came) or
+    dots."""
 
     label: str
     points: Sequence[Point]

@@ -65,9 +65,8 @@ def parts_chart(run: RunRecord, marks: Sequence[tuple[float, str]] = ()) -> Char
 
 def rate_chart(run: RunRecord, marks: Sequence[tuple[float, str]] = ()) -> Chart:
     planned = planned_rates(run)
-    series = [Series("applied", train_points(run, "learning_rate"), 1)]
-    if planned:
-        series.append(Series("planned", planned, 2, "dashed"))
+    series = [Series("planned", planned, 2, "band")] if planned else []
+    series.append(Series("applied", train_points(run, "learning_rate"), 1))
     return Chart("Learning rate", series, unit="per step", marks=marks)
 
 
@@ -91,7 +90,8 @@ def planned_rates(run: RunRecord) -> list[Point]:
         return []
     steps = [int(row["step"]) for row in run.train]
     every = max(1, len(steps) // 400)
-    return [(run.images_at(step), rate(step)) for step in steps[::every]]
+    kept = [*steps[::every], *steps[-1:]]
+    return [(run.images_at(step), rate(step)) for step in kept]
 
 
 def rate_function(paths: RunPaths) -> Callable[[int], float] | None:

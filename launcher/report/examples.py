@@ -46,7 +46,7 @@ def _pair(image: dict[str, Any], number: int, hues: dict[str, int]) -> Markup:
         tag(
             "figcaption",
             tag("b", f"quality {quality}"),
-            f" {len(truth)} objects, {len(found)} detections ",
+            f" objects: {len(truth)}, detections: {len(found)} ",
             tag("span", f"id {image['source_id']}", cls="dim"),
         ),
         cls="pair",

@@ -132,12 +132,17 @@ def _coco(run: RunRecord) -> Markup | None:
     final, best = run.results.final, run.results.best
     if final is None or best is None:
         return None
-    rows = [
-        (name, numbers.points(final.get(name)), numbers.points(best.get(name)), meaning)
-        for name, meaning in numbers.MEANINGS.items()
-        if name in COCO_NUMBERS
+    shown = [(final, f"step {final['step']:,}")]
+    if best["step"] != final["step"]:
+        shown.append((best, f"best, step {best['step']:,}"))
+    rows: list[list[Child]] = [
+        [
+            [name, tag("span", numbers.MEANINGS[name], cls="note")],
+            *(numbers.points(row.get(name)) for row, _ in shown),
+        ]
+        for name in COCO_NUMBERS
     ]
-    head = ("", f"step {final['step']:,}", f"best, step {best['step']:,}", "COCO points")
+    head = ["COCO points", *(title for _, title in shown)]
     engine = final.get("engine")
     note = tag("p", f"Scored by {engine}, {final.get('images', '-')} images.", cls="note")
     return join(table(head, rows, numeric=(1, 2)), note if engine else None)

@@ -56,6 +56,8 @@ def test_smoothing_follows_the_mean() -> None:
     noisy = [(float(i), float(i % 2)) for i in range(1000)]
     assert smoothed(noisy)[-1][1] == pytest.approx(0.5, abs=0.05)
     assert smoothed([(0.0, 3.0)]) == [(0.0, 3.0)]
+    slope = [(float(i), float(i)) for i in range(100)]
+    assert smoothed(slope) == pytest.approx(slope)  # it does not lag
 
 
 def test_the_line_is_where_its_numbers_are() -> None:

@@ -1,14 +1,15 @@
-"""`launcher data`: data sets as records."""
+"""`launcher data`: data sets as records; data_look has the commands that look at them."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from launcher.cli import data_look
 from launcher.cli.options import AsJson, echo_json
 
 app = typer.Typer(
-    help="Convert COCO data to records, or draw a synthetic set.",
+    help="Make data sets, and look at them as the model does.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -113,6 +114,9 @@ def shapes(
     typer.echo(f"{report.train}: {report.train_images:,} images, {report.train_objects:,} objects")
     typer.echo(f"{report.val}: {report.val_images:,} images, {report.val_objects:,} objects")
     typer.echo(f"{report.label_map}")
+
+
+data_look.add_to(app)
 
 
 def _plain(report: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_thinning_keeps_every_peak_and_drops_what_is_not_finite() -> None:
 
 def test_smoothing_follows_the_mean() -> None:
     noisy = [(float(i), float(i % 2)) for i in range(1000)]
-    assert smoothed(noisy)[-1][1] == pytest.approx(0.5, abs=0.05)
+    assert all(y == pytest.approx(0.5, abs=0.05) for _, y in smoothed(noisy)[15:-15])
     assert smoothed([(0.0, 3.0)]) == [(0.0, 3.0)]
     slope = [(float(i), float(i)) for i in range(100)]
     assert smoothed(slope) == pytest.approx(slope)  # it does not lag

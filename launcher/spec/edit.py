@@ -14,9 +14,6 @@ import yaml
 from launcher.errors import SpecError
 from launcher.spec.yaml_tree import parse
 
-Change = tuple[tuple[str, ...], Any]
-"""The keys of a value from the root, and the value."""
-
 
 def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
     """`text`, a YAML or JSON mapping, with each value of `changes` set."""
@@ -48,7 +45,10 @@ def _reads_as(text: str, wanted: Any) -> bool:
 
 def _with(text: str, path: tuple[str, ...], value: Any) -> str:
     """May be wrong for what is written unusually: the caller checks."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # it was, one change before
+        return text
     if not isinstance(root, yaml.MappingNode):
         return text
     node = root

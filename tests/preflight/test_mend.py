@@ -1,0 +1,127 @@
+"""A mended spec: what it changes, that it passes, and what cannot be mended."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.planning import make_plan
+from launcher.preflight import Options, check
+from launcher.preflight.mend import Mended, mend, mended_text
+from launcher.spec import load
+from tests.preflight import seed_like
+from tests.preflight.own_files import own_file
+from tests.preflight.test_batch_checks import smaller
+from tests.preflight.test_fine_tune_checks import classifier, detector
+
+Mend = Callable[..., Mended]
+
+
+def mended(path: Path, *overrides: str) -> Mended:
+    options = Options(sample=0)
+
+    def look(plan: Any) -> Any:
+        return check(plan, options)
+
+    return mend(path, overrides, look(make_plan(load(path, overrides))), look)
+
+
+def rewritten(path: Path, folder: Path, *overrides: str) -> Path:
+    target = folder / "mended.yaml"
+    target.write_text(mended_text(path, mended(path, *overrides), overrides, folder))
+    return target
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("coco")
+    seed_like.make_data(folder)
+    return folder
+
+
+COUNTS = ("data.train_images=200", "data.val_images=100")
+
+
+@pytest.mark.skipif(not seed_like.SEED.exists(), reason="needs the issue's pipeline.config")
+def test_the_seed_s_file_becomes_a_spec_that_passes(tmp_path: Path, data: Path) -> None:
+    path = seed_like.config(tmp_path, data)
+    found = mended(path, "batch.per_replica_batch=2", *COUNTS)
+    assert set(found.edits) == {
+        "batch.global_batch=128",
+        "train.norm=moving",
+        f"data.train={data}/coco_train.record-?????-of-00100",
+        f"data.val={data}/coco_val.record-?????-of-00050",
+    }
+    assert (found.report.errors, found.report.warnings) == ((), ())
+    target = rewritten(path, tmp_path, "batch.per_replica_batch=2", *COUNTS)
+    report = check(make_plan(load(target)), Options(sample=0))
+    assert (report.errors, report.warnings) == ((), ())
+    plan = make_plan(load(target))
+    assert (plan.global_batch, plan.per_replica_batch, plan.learning_rate) == (128, 2, 0.08)
+
+
+def test_numbers_of_one_s_own_are_mended_together(tmp_path: Path) -> None:
+    """Rate, batch, steps and norm: each hides what the next one shows."""
+    prefix = classifier(tmp_path / "w")
+
+    def change(message: Any) -> None:
+        smaller(2, rate=0.01, steps=600_000)(message)
+        message.train_config.fine_tune_checkpoint = prefix
+
+    path = own_file(tmp_path, change)
+    asked = ("batch.lr_scaling=none", "train.norm=batch")
+    found = mended(path, *asked)
+    assert set(found.edits) == {
+        "batch.lr_scaling=linear",
+        "batch.global_batch=128",
+        "train.norm=moving",
+    }
+    assert found.report.errors == ()
+    plan = make_plan(load(rewritten(path, tmp_path, *asked)))
+    assert (plan.global_batch, plan.learning_rate, plan.total_steps) == (128, 0.08, 300_000)
+
+
+def test_comments_of_a_spec_stay(tmp_path: Path) -> None:
+    prefix = detector(tmp_path / "w")
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "# mine\nname: job  # its name\nrecipe: efficientdet_d3\n"
+        f"train:\n  fine_tune_checkpoint: w/{Path(prefix).name}\n"
+        "  fine_tune_type: classification  # I think\n"
+    )
+    text = mended_text(path, mended(path), (), tmp_path)
+    assert text.startswith("# mine\nname: job  # its name\nrecipe: efficientdet_d3\n")
+    assert "  fine_tune_type: detection  # I think\n" in text
+
+
+def test_relative_paths_are_written_whole_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    path = folder / "job.yaml"
+    path.write_text("name: job\nrecipe: efficientdet_d3\ndata: {train: ../d/t-*, val: ../d/v-*}\n")
+    assert "train: ../d/t-*," in mended_text(path, mended(path), (), folder)
+    there = mended_text(path, mended(path), (), tmp_path)
+    assert f"train: [{tmp_path}/d/t-*]" in there
+    (tmp_path / "job.yaml").write_text(there)
+    assert load(tmp_path / "job.yaml").data == load(path).data
+
+
+def test_what_was_set_on_the_command_line_is_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("name: job\nrecipe: efficientdet_d3\n")
+    target = rewritten(path, tmp_path, "cluster.gpus_per_worker=2", "train.seed=3")
+    spec = load(target)
+    assert (spec.cluster.gpus_per_worker, spec.train.seed) == (2, 3)
+
+
+def test_what_has_no_remedy_in_a_spec_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: job\nrecipe: efficientdet_d3\n"
+        "train: {fine_tune_checkpoint: gone/ckpt-0, fine_tune_type: classification}\n"
+    )
+    found = mended(path)
+    assert found.edits == ()
+    assert [f.name for f in found.report.errors] == ["fine-tune"]
+    assert mended_text(path, found, (), tmp_path) == path.read_text()

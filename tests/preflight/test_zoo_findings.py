@@ -1,0 +1,60 @@
+"""What check says of the 36 published files at their own batch: no false alarm.
+
+    python -m tests.preflight.test_zoo_findings     writes zoo_findings.txt anew
+
+The table has each file's findings by name. In all of them PATH_TO_BE_CONFIGURED stands for the
+checkpoint, which is why fine-tune is there.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.preflight.own_files import found
+
+ZOO = Path("/work/shared/zoo")
+TABLE = Path(__file__).with_name("zoo_findings.txt")
+
+needs_zoo = pytest.mark.skipif(not ZOO.is_dir(), reason="needs the 36 published files")
+
+_ABOUT_TRAINING = {"global-batch", "batch-norm", "learning-rate", "image-budget", "schedule"}
+
+
+def findings_of(path: Path, *overrides: str) -> list[str]:
+    return [f"{f.severity}: {f.name}" for f in found(path, *overrides)]
+
+
+def table() -> str:
+    lines = []
+    for path in sorted(ZOO.glob("*.config")):
+        lines.append(f"{path.stem:<60} {', '.join(findings_of(path)) or '-'}")
+    return "\n".join(lines) + "\n"
+
+
+@needs_zoo
+def test_the_table_is_as_it_was_looked_at() -> None:
+    assert table() == TABLE.read_text()
+    assert len(TABLE.read_text().splitlines()) == 36
+
+
+@needs_zoo
+@pytest.mark.parametrize("spread", ["one device", "the recipe's cores"])
+def test_nothing_about_batch_rate_or_schedule(spread: str) -> None:
+    """On one device that holds the batch, and on as many as it was published for."""
+    for path in sorted(ZOO.glob("*.config")):
+        cores = path.stem.rpartition("-")[2]
+        asked = () if spread == "one device" else (f"cluster.workers={cores}",)
+        told = {f.name for f in found(path, *asked)}
+        assert told.isdisjoint(_ABOUT_TRAINING), path.name
+
+
+@needs_zoo
+def test_the_names_that_must_not_appear_are_those_of_checks() -> None:
+    """A file at batch 2 has them all but schedule."""
+    path = ZOO / "ssd_efficientdet_d3_896x896_coco17_tpu-32.config"
+    told = {f.name for f in found(path, "batch.per_replica_batch=2", "batch.global_batch=2")}
+    assert {"global-batch", "batch-norm"} <= told
+
+
+if __name__ == "__main__":
+    TABLE.write_text(table())

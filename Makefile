@@ -11,11 +11,18 @@ setup: ## a .venv with the pinned packages (Python 3.11 to 3.13); does nothing w
 demo: setup ## train and score a small detector on this machine: two workers, one evaluator, a mAP
 	@.venv/bin/launcher submit configs/demo.yaml --replace
 
-test: setup ## the test suite (about half an hour on 2 cores)
-	@.venv/bin/pytest -m "not slow"
+# Most tests run in two processes, each file in one of them. Those of end_to_end start workers that
+# take all cores themselves, and come after them, one at a time.
+TEST_PROCESSES ?= 2
+pytest = .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile --ignore tests/end_to_end
+
+test: setup ## the test suite (under half an hour on 2 cores)
+	@$(pytest) -m "not slow"
+	@.venv/bin/pytest -m "not slow" tests/end_to_end
 
 test-all: setup ## the test suite with what takes minutes each
-	@.venv/bin/pytest
+	@$(pytest)
+	@.venv/bin/pytest tests/end_to_end
 
 issue-10530: setup ## the story of tensorflow/models#10530 in miniature: broken, why, mended (about 40 minutes)
 	@.venv/bin/python bench/issue_10530.py

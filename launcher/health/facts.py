@@ -28,10 +28,14 @@ class Facts:
     global_batch: int = 1
     warmup_steps: int = 0
     total_steps: int = 0
+    target_map: float | None = None
+    """COCO points."""
     clip_norm: float = 0.0
     """train_config.gradient_clipping_by_norm; 0: none."""
     adaptive: bool = False
     """Adam or RMSProp: a gradient that is scaled as a whole gives nearly the same step."""
+    trained_before: bool = False
+    """It began with the weights of a detector: its loss may be low from the first step on."""
     rate: Callable[[int], float] | None = None
     """The planned rate of the step that a row calls `step`; None: not known."""
 
@@ -66,9 +70,11 @@ def read_facts(paths: RunPaths) -> Facts:
         global_batch=int(plan.get("global_batch") or 1),
         warmup_steps=int(plan.get("warmup_steps") or 0),
         total_steps=int(plan.get("total_steps") or 0),
+        target_map=plan.get("target_map"),
         clip_norm=float(train_config.gradient_clipping_by_norm) if train_config else 0.0,
         adaptive=optimizer is not None
         and optimizer.WhichOneof("optimizer") != "momentum_optimizer",
+        trained_before=_trained_before(plan.get("fine_tune")),
         rate=_rate(optimizer),
     )
 
@@ -105,6 +111,11 @@ def _beats(paths: RunPaths, workers: int, attempt: Any) -> list[dict[str, Any]]:
         for i, beat in enumerate(found)
         if isinstance(beat, dict) and beat.get("attempt") == attempt
     ]
+
+
+def _trained_before(fine_tune: Any) -> bool:
+    kind = fine_tune.get("type") if isinstance(fine_tune, dict) else None
+    return kind is not None and kind != "classification"
 
 
 def _train_config(paths: RunPaths) -> Any:

@@ -16,7 +16,7 @@ CHECKS: tuple[Callable[[Facts], list[Finding]], ...] = (
     rates.always_clipped,
     speed.input_bound,
     speed.slow_worker,
-    scores.flat_at_zero,
+    scores.behind,
 )
 
 

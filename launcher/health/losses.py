@@ -32,7 +32,7 @@ def not_falling(facts: Facts) -> list[Finding]:
     values = [v for row in facts.rows if (v := learned_loss(row)) is not None]
     levels = chunks(values, WINDOWS)
     first, lowest, newest = levels[0], min(levels), levels[-1]
-    if newest >= NOT_FALLEN * first:
+    if newest >= NOT_FALLEN * first and not facts.trained_before:
         evidence = f"the loss is {newest:.3g} now and was {first:.3g} at the beginning"
     elif newest >= RISEN * lowest:
         evidence = f"the loss is {newest:.3g} now and was {lowest:.3g} before: it rises"
@@ -90,7 +90,7 @@ def at_prior(facts: Facts) -> list[Finding]:
     et al., arXiv 1708.02002, 4.1). A run whose boxes learn and whose classes do not is seen here.
     """
     rows = facts.after_warmup
-    if len(rows) < ENOUGH:
+    if len(rows) < ENOUGH or facts.trained_before:
         return []
     found = []
     for name in _classification(facts):

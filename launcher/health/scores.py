@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from launcher.health.facts import Facts
 from launcher.preflight.finding import Cost, Finding, Severity
 
+POINTS = 100
 ZERO = 0.001
 """A tenth of a COCO point."""
+LITTLE = 0.2
+"""Of the target: a third of what the slowest of the runs below had of its final mAP by then."""
 BY = 0.5
 """Of the training: by then all of the runs below had more than half of their final mAP."""
 
@@ -47,25 +50,28 @@ def lowest_at(part: float) -> float:
     )
 
 
-def flat_at_zero(facts: Facts) -> list[Finding]:
-    """Every checkpoint so far has a mAP of zero, though more than half of the training is done."""
+def behind(facts: Facts) -> list[Finding]:
+    """More than half of the training is done, and no checkpoint has a mAP to speak of: none at
+    all, or less than a fifth of the target's."""
     scored = [row for row in facts.scores if isinstance(row["step"], int)]
     if not scored or not facts.total_steps:
         return []
     last = max(row["step"] for row in scored)
     part = last / facts.total_steps
     highest = max(float(row["mAP"]) for row in scored)
-    if part < BY or highest > ZERO:
+    if part < BY or highest > max(ZERO, LITTLE * (facts.target_map or 0.0) / POINTS):
         return []
+    target = f"of a target of {facts.target_map:g} " if facts.target_map else ""
     return [
         Finding(
-            name="map-at-zero",
+            name="map-at-zero" if highest <= ZERO else "map-behind",
             severity=Severity.WARNING,
             place=f"metrics/eval.jsonl: step {last:,}",
-            evidence=f"the best mAP is {100 * highest:.2f} after {facts.images(last):,} images, "
-            f"{part:.0%} of the training; runs that ended well had {lowest_at(part):.0%} of their "
-            f"final mAP by then ({len(TRAJECTORIES)} runs of `make demo`)",
-            cost=Cost("all of the mAP", 1.0),
+            evidence=f"the best mAP is {POINTS * highest:.2f} {target}after "
+            f"{facts.images(last):,} images, {part:.0%} of the training; runs that ended well had "
+            f"{lowest_at(part):.0%} of their final mAP by then ({len(TRAJECTORIES)} runs of "
+            "`make demo`)",
+            cost=Cost("most of the mAP", 0.9),
             remedy="Cancel it. `launcher check` on the spec, then `launcher data view`: labels and "
             "boxes as the model gets them",
         )

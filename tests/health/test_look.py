@@ -12,22 +12,31 @@ from launcher.health.facts import Facts
 from tests.report import made_run
 
 
-def scored(*rows: tuple[int, float]) -> Facts:
+def scored(*rows: tuple[int, float], target: float | None = None) -> Facts:
     return Facts(
         [made_run.train_row(rows[-1][0])],
         scores=[{"step": step, "mAP": value} for step, value in rows],
         global_batch=32,
         total_steps=200,
+        target_map=target,
     )
 
 
+def test_a_map_far_below_the_target() -> None:
+    (finding,) = scores.behind(scored((100, 0.06), target=35.0))
+    assert finding.name == "map-behind"
+    assert "the best mAP is 6.00 of a target of 35 after 3,200 images" in finding.evidence
+    assert scores.behind(scored((100, 0.08), target=35.0)) == []
+    assert scores.behind(scored((90, 0.06), target=35.0)) == []
+
+
 def test_a_map_that_stays_at_zero() -> None:
-    (finding,) = scores.flat_at_zero(scored((50, 0.0), (100, 0.0004)))
+    (finding,) = scores.behind(scored((50, 0.0), (100, 0.0004)))
     assert "the best mAP is 0.04 after 3,200 images, 50% of the training" in finding.evidence
     assert "58% of their final mAP by then" in finding.evidence
-    assert scores.flat_at_zero(scored((50, 0.0), (90, 0.0))) == []  # too early to say
-    assert scores.flat_at_zero(scored((50, 0.0), (100, 0.05))) == []
-    assert scores.flat_at_zero(scored((50, 0.2), (100, 0.0))) == []  # not flat
+    assert scores.behind(scored((50, 0.0), (90, 0.0))) == []  # too early to say
+    assert scores.behind(scored((50, 0.0), (100, 0.05))) == []
+    assert scores.behind(scored((50, 0.2), (100, 0.0))) == []  # not flat
 
 
 def test_expected_shares_are_the_lowest_of_the_runs() -> None:

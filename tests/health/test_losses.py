@@ -8,7 +8,7 @@ from launcher.health.facts import Facts
 from tests.report.made_run import STEPS, WARMUP, train_row
 
 
-def facts(classification: Any, localization: Any = lambda step: 0.0) -> Facts:
+def facts(classification: Any, localization: Any = lambda step: 0.0, **more: Any) -> Facts:
     rows = [
         train_row(
             step,
@@ -20,7 +20,7 @@ def facts(classification: Any, localization: Any = lambda step: 0.0) -> Facts:
         )
         for step in range(1, STEPS + 1)
     ]
-    return Facts(rows, global_batch=32, warmup_steps=WARMUP, total_steps=STEPS)
+    return Facts(rows, global_batch=32, warmup_steps=WARMUP, total_steps=STEPS, **more)
 
 
 def names(found: Facts) -> set[str]:
@@ -41,6 +41,12 @@ def test_a_loss_that_stays_where_it_began() -> None:
     (finding,) = losses.not_falling(facts(lambda step: 2.0 + 0.3 * math.sin(7.3 * step)))
     assert "now and was 2" in finding.evidence
     assert finding.place == "metrics/train.jsonl: steps 1 to 200"
+
+
+def test_a_trained_detector_may_begin_where_it_ends() -> None:
+    assert names(facts(lambda step: 0.3, lambda step: 0.2, trained_before=True)) == set()
+    rising = facts(lambda step: 0.3 if step < 100 else 0.9, trained_before=True)
+    assert names(rising) == {"loss-not-falling"}
 
 
 def test_a_loss_that_rises_again() -> None:

@@ -114,7 +114,7 @@ def _beats(paths: RunPaths, workers: int, attempt: Any) -> list[dict[str, Any]]:
 
 
 def _trained_before(fine_tune: Any) -> bool:
-    kind = fine_tune.get("type") if isinstance(fine_tune, dict) else None
+    kind = fine_tune.get("kind") if isinstance(fine_tune, dict) else None
     return kind is not None and kind != "classification"
 
 

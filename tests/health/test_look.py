@@ -8,7 +8,7 @@ import pytest
 from launcher import health
 from launcher.contract import RunPaths, append_jsonl, read_json, write_json, write_text
 from launcher.health import scores
-from launcher.health.facts import Facts
+from launcher.health.facts import Facts, read_facts
 from tests.report import made_run
 
 
@@ -75,3 +75,19 @@ def test_workers_are_compared_while_they_run(tmp_path: Path, state: str, found: 
     assert [finding.name for finding in health.of_run(paths)] == found
     write_json(paths.progress(1), {"step": 9, "attempt": 0, "own_seconds": 0.9})  # of a lost one
     assert health.of_run(paths) == []
+
+
+@pytest.mark.parametrize(
+    ("fine_tune", "known"),
+    [
+        (None, False),
+        ({"checkpoint": "c", "kind": "classification"}, False),  # the heads are untrained
+        ({"checkpoint": "c", "kind": "detection"}, True),
+        ({"checkpoint": "c", "kind": "full"}, True),
+    ],
+)
+def test_weights_of_a_detector_are_known_from_the_plan(
+    tmp_path: Path, fine_tune: Any, known: bool
+) -> None:
+    paths = made_run.make(tmp_path, fine_tune=fine_tune)
+    assert read_facts(paths).trained_before is known

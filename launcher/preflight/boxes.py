@@ -129,20 +129,25 @@ def _are_pixels(contents: Contents) -> bool:
     return bool((contents.boxes.max(axis=1) > PIXELS).mean() > 0.5)
 
 
+def flat(contents: Contents) -> Indices:
+    """Boxes without an area."""
+    boxes = contents.boxes
+    return np.flatnonzero((boxes[:, 0] == boxes[:, 2]) | (boxes[:, 1] == boxes[:, 3]))
+
+
 def _flat(split: Split) -> Iterator[Finding]:
     """Boxes without an area, which pass every check of the OD API."""
     contents = split.contents
     boxes = contents.boxes
-    size = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    flat = np.flatnonzero(size == 0)
-    if not len(flat):
+    found = flat(contents)
+    if not len(found):
         return
-    share = len(flat) / len(boxes)
+    share = len(found) / len(boxes)
     yield Finding(
         NAME,
         Severity.WARNING,
-        contents.place(int(contents.owner[flat[0]]), split.files),
-        f"{len(flat):,} of {len(boxes):,} {split.name} boxes have no area (width or height 0)",
+        contents.place(int(contents.owner[found[0]]), split.files),
+        f"{len(found):,} of {len(boxes):,} {split.name} boxes have no area (width or height 0)",
         Cost("an anchor is forced on each, whose target is the logarithm of 0: jumps of the loss",
              max(0.05, share)) if split.name == "train"
         else Cost("objects that cannot be found count as missed", share),

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from launcher.odapi.protos import Message
+from launcher.preflight import copies
+from launcher.preflight.contents import Contents
 from launcher.preflight.data_cost import percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.geometry import resizer_of
 from launcher.preflight.reading import DataRead, Split
-from launcher.records import record_place
 
 NAME = "images"
 STRETCHED = 2.0
@@ -19,6 +20,10 @@ ENLARGED = 4.0
 """How many times an image's side grows by resizing: there is no detail for such an input."""
 WORTH_A_WORD = 0.1
 """Of the images."""
+MODES = {
+    "alpha": ("a transparent part", "what is below it, often black, is trained on"),
+    "CMYK": ("four printing colours (CMYK)", "colours are guessed"),
+}
 SERIOUS_SHARE = 0.01
 """Of the val images that are train images too."""
 _SHOWN = 3
@@ -38,11 +43,7 @@ def judge(read: DataRead, pipeline: Message) -> Iterator[Finding]:
 def _modes(split: Split) -> Iterator[Finding]:
     """What becomes of transparency and printing colours is seldom what was meant."""
     contents = split.contents
-    cases = {
-        "alpha": ("a transparent part", "what is below it, often black, is trained on"),
-        "CMYK": ("four printing colours (CMYK)", "colours are guessed"),
-    }
-    for word, (what, cost) in cases.items():
+    for word, (what, cost) in MODES.items():
         found = [i for i, kind in enumerate(contents.kind) if word in kind]
         if found:
             share = len(found) / len(contents.kind)
@@ -57,11 +58,16 @@ def _modes(split: Split) -> Iterator[Finding]:
             )
 
 
-def _said_sizes(split: Split) -> Iterator[Finding]:
-    """A size in the record that is not the picture's: boxes may have been made for another."""
-    c = split.contents
+def other_sizes(c: Contents) -> npt.NDArray[np.int64]:
+    """Entries whose record tells a size that the picture has not."""
     both = (c.width > 0) & (c.said_width > 0) & (c.said_height > 0)
-    wrong = np.flatnonzero(both & ((c.width != c.said_width) | (c.height != c.said_height)))
+    return np.flatnonzero(both & ((c.width != c.said_width) | (c.height != c.said_height)))
+
+
+def _said_sizes(split: Split) -> Iterator[Finding]:
+    """Boxes may have been made for that other size."""
+    c = split.contents
+    wrong = other_sizes(c)
     if not len(wrong):
         return
     i = int(wrong[0])
@@ -104,42 +110,28 @@ def _said_formats(split: Split) -> Iterator[Finding]:
 
 
 def _repeated(split: Split) -> Iterator[Finding]:
-    """Records that are there twice, by length and sum of all of them."""
-    keys = _keys(split)
-    order = np.argsort(keys, kind="stable")
-    same = np.flatnonzero(keys[order][1:] == keys[order][:-1]) + 1
-    if not len(same):
+    same = copies.repeated_records(split)
+    if not same:
         return
-    share = len(same) / len(keys)
-    first, again = sorted((int(order[same[0] - 1]), int(order[same[0]])))
-    severity = Severity.ERROR if split.name == "val" else Severity.WARNING
+    total = len(copies.keys(split))
+    first, again = same[0]
+    val = split.name == "val"
     yield Finding(
         NAME,
-        severity,
-        _place(split, again),
-        f"{len(same):,} of {len(keys):,} {split.name} records are there before, byte by byte: "
-        f"{percent(share)}; the first is {_place(split, first)}",
+        Severity.ERROR if val else Severity.WARNING,
+        copies.place(split, again),
+        f"{len(same):,} of {total:,} {split.name} records are there before, byte by byte: "
+        f"{percent(len(same) / total)}; the first is {copies.place(split, first)}",
         Cost("the evaluator stops at a source id that is there twice", 1.0)
-        if split.name == "val"
-        else Cost("these images count twice as much as others", 0.1 * share),
+        if val
+        else Cost("these images count twice as much as others", 0.1 * len(same) / total),
         "Name each file once, or convert again",
     )
 
 
 def _repeated_ids(split: Split) -> Iterator[Finding]:
-    """Source ids of two records that differ."""
     c = split.contents
-    seen: dict[str, int] = {}
-    again: list[tuple[int, int]] = []
-    keys = _keys(split)
-    firsts = np.concatenate([[0], np.cumsum([len(file.offsets) for file in split.files])])
-    for i, source in enumerate(c.source):
-        if not source:
-            continue
-        first = seen.setdefault(source, i)
-        key, other = (keys[firsts[c.file[j]] + c.number[j]] for j in (i, first))
-        if first != i and key != other:
-            again.append((first, i))
+    again = copies.repeated_ids(split)
     if not again:
         return
     first, i = again[0]
@@ -159,29 +151,22 @@ def _repeated_ids(split: Split) -> Iterator[Finding]:
 
 def _in_both(read: DataRead) -> Iterator[Finding]:
     """Val images that are train images too: whole records of all, pictures of those decoded."""
-    train, val = read.splits
-    files = {identity for identity, _ in train.identities}
-    if any(identity in files for identity, _ in val.identities):
+    val = read.val
+    records, pictures = copies.records_in_both(read), copies.pictures_in_both(read)
+    if copies.share_files(read) or not (len(records) or len(pictures)):
         return  # data-shards tells of files in both
-    records = np.flatnonzero(np.isin(_keys(val), np.unique(_keys(train))))
-    pictures = np.flatnonzero(np.isin(val.contents.picture, np.unique(train.contents.picture)))
-    if not len(records) and not len(pictures):
-        return
     if len(records) >= len(pictures):
-        count, of, looked = len(records), len(_keys(val)), ""
+        count, of, looked = len(records), len(copies.keys(val)), ""
     else:
         count, of = len(pictures), len(val.contents.picture)
         looked = "" if val.is_whole else " looked at"
     share = count / max(1, of)
-    place = (
-        _place(val, int(records[0]))
-        if len(records)
-        else val.contents.place(int(pictures[0]), val.files)
-    )
     yield Finding(
         NAME,
         Severity.ERROR if share >= SERIOUS_SHARE else Severity.WARNING,
-        place,
+        copies.place(val, int(records[0]))
+        if len(records)
+        else val.contents.place(int(pictures[0]), val.files),
         f"{count:,} of {of:,} val images{looked} are train images too: {percent(share)}",
         Cost("the mAP is too high by an unknown amount: these images were trained on", share),
         "Take them out of one of the two sets",
@@ -217,24 +202,3 @@ def _resized(train: Split, model: Message) -> Iterator[Finding]:
             Cost(cost),
             "keep_aspect_ratio_resizer keeps the aspect" if values is stretch else "Nothing",
         )
-
-
-def _keys(split: Split) -> npt.NDArray[np.uint64]:
-    """Length and sum of every record: what tells two apart. Bad ones get keys of their own."""
-    parts = []
-    for number, file in enumerate(split.files):
-        sizes = file.sizes.astype(np.uint64)
-        keys = (sizes << np.uint64(32)) | file.sums.astype(np.uint64)
-        for bad in file.bad:
-            keys[bad.number] = (np.uint64(number) << np.uint64(40)) + np.uint64(bad.number)
-        parts.append(keys)
-    return np.concatenate([np.zeros(0, np.uint64), *parts])
-
-
-def _place(split: Split, record: int) -> str:
-    """Of a record counted through all files."""
-    for file in split.files:
-        if record < len(file.offsets):
-            return record_place(file.path, record, int(file.offsets[record]))
-        record -= len(file.offsets)
-    raise IndexError(record)

@@ -7,13 +7,12 @@ all of them, in one process a core). numpy is imported with this module.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from launcher.data.pool import cores, ordered_map
+from launcher.data.pool import Pool, cores
 from launcher.data.progress import Progress
 from launcher.errors import DataError
 from launcher.odapi import label_map
@@ -180,11 +179,11 @@ def _with_contents(
     chosen = [_tasks(split.files, None if full else sample, labels) for split in splits]
     everything = [task for tasks in chosen for task in tasks]
     total = sum(len(task.frames) for task in everything)
-    processes = cores() if total > _ONE_PROCESS else 1
     parts: list[Contents] = []
     bar = Progress("looking at images", total, quiet_seconds=_quiet(progress))
-    with bar, closing(ordered_map(look_at, everything, processes)) as looks:
-        for task, part in zip(everything, looks, strict=True):
+    with bar, Pool(look_at) as pool:
+        pool.start(cores() if total > _ONE_PROCESS else 1)
+        for task, part in zip(everything, pool.map(everything), strict=True):
             parts.append(part)
             bar.advance(len(task.frames))
     mine = [

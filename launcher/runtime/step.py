@@ -44,6 +44,8 @@ class StepResult:
     save: bool  # some worker asked for a checkpoint
     stop: bool  # some worker asked to stop after it
     divisor: float = 1.0  # of the summed losses: the matches of the global batch, at least 1
+    input_seconds: float = 0.0  # this process waited for its micro-batches, all of them together
+    own_seconds: float = 0.0  # from the step's begin until this process's gradients were ready
 
     @property
     def loss(self) -> float:
@@ -97,8 +99,9 @@ class TrainStep:
 
     def __call__(self, iterator: Any, requests: Requests) -> StepResult:
         asked = tf.constant([float(requests.save), float(requests.stop)])
-        out = self._strategy.experimental_local_results(self._step(iterator, asked))[0].numpy()
-        step, rate, norm, divisor, total, regularization, *sums = out.tolist()
+        facts, waited = self._step(iterator, asked)
+        out = self._strategy.experimental_local_results(facts)[0].numpy()
+        step, rate, norm, divisor, total, regularization, own, *sums = out.tolist()
         micro_batches, images, _, *terms, save, stop = sums
         losses = dict(zip(self._terms, terms, strict=False))  # the rest is padding
         if self._config.add_regularization_loss:
@@ -113,6 +116,8 @@ class TrainStep:
             save=save > 0.5,
             stop=stop > 0.5,
             divisor=divisor,
+            input_seconds=float(waited),
+            own_seconds=own,
         )
 
     @property
@@ -121,31 +126,35 @@ class TrainStep:
         return int(self._step.experimental_get_tracing_count())  # type: ignore[attr-defined]
 
     def _single(self, iterator: Any, asked: tf.Tensor) -> Any:
-        def replica(batch: Any, asked: tf.Tensor) -> tf.Tensor:
-            return self._update(self._micro_batch(*batch), asked)
+        def replica(batch: Any, asked: tf.Tensor, begun: tf.Tensor) -> tf.Tensor:
+            return self._update(self._micro_batch(*batch), asked, begun)
 
-        return self._strategy.run(replica, args=(next(iterator), asked))
+        begun = _now()
+        batch, waited = _next(iterator)
+        return self._strategy.run(replica, args=(batch, asked, begun)), waited
 
     def _accumulated(self, iterator: Any, asked: tf.Tensor) -> Any:
         def accumulate(batch: Any) -> None:
             self._sums.assign_add(self._micro_batch(*batch))
 
-        def update(asked: tf.Tensor) -> tf.Tensor:
+        def update(asked: tf.Tensor, begun: tf.Tensor) -> tf.Tensor:
             sums = self._sums.read_value()
             self._sums.assign(tf.zeros_like(sums))
-            return self._update(sums, asked)
+            return self._update(sums, asked, begun)
 
-        def one_more(done: tf.Tensor) -> tf.Tensor:
-            self._strategy.run(accumulate, args=(next(iterator),))
-            return done + 1
+        def one_more(done: tf.Tensor, waited: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            batch, seconds = _next(iterator)
+            self._strategy.run(accumulate, args=(batch,))
+            return done + 1, waited + seconds
 
-        tf.while_loop(
-            lambda done: done < self._accumulation,
+        begun = _now()
+        _, waited = tf.while_loop(
+            lambda done, waited: done < self._accumulation,
             one_more,
-            [tf.constant(0)],
+            [tf.constant(0), tf.zeros([], tf.float64)],
             parallel_iterations=1,
         )
-        return self._strategy.run(update, args=(asked,))
+        return self._strategy.run(update, args=(asked, begun)), waited
 
     def _micro_batch(
         self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
@@ -169,9 +178,14 @@ class TrainStep:
         )
         return tf.concat([tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients], axis=0)
 
-    def _update(self, sums: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
-        """All-reduce once, divide, clip, apply. Returns what `__call__` reads, as one vector."""
+    def _update(self, sums: tf.Tensor, asked: tf.Tensor, begun: tf.Tensor) -> tf.Tensor:
+        """All-reduce once, divide, clip, apply. Returns what `__call__` reads, as one vector.
+
+        `begun` is the time at which the step began, as `_now` tells it.
+        """
         packed = tf.concat([sums, asked], axis=0)
+        with tf.device("/cpu:0"):  # a copy to the host waits for the kernels before it
+            own = tf.cast(_now(tf.identity(packed[-1:])) - begun, tf.float32)
         if self._replicas > 1:
             packed = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.SUM, packed
@@ -200,8 +214,23 @@ class TrainStep:
             self._averages.update(self._global_step.read_value())
         done = tf.cast(self._global_step.read_value(), tf.float32)
         total = tf.reduce_sum(terms) + regularization
-        facts = tf.stack([done, rate, norm, divisor, total, regularization])
+        facts = tf.stack([done, rate, norm, divisor, total, regularization, own])
         return tf.concat([facts, numbers[: _COUNT + 1], terms, numbers[-asked.shape[0] :]], axis=0)
+
+
+def _next(iterator: Any) -> tuple[Any, tf.Tensor]:
+    """The next micro-batch, and how many seconds (float64) it was waited for."""
+    asked = _now()
+    with tf.control_dependencies([asked]):
+        batch = next(iterator)
+    return batch, _now(*tf.nest.flatten(batch, expand_composites=True)) - asked
+
+
+def _now(*after: tf.Tensor) -> tf.Tensor:
+    """Seconds since 1970 (float64), once all of `after` are there. (A tensor of a GPU is, as soon
+    as its kernel is queued.)"""
+    with tf.device("/cpu:0"), tf.control_dependencies(after):
+        return tf.timestamp()
 
 
 def _local_variable(size: int, name: str) -> tf.Variable:

@@ -43,6 +43,7 @@ class Writers:
         self._attempt = int(os.environ.get(ENV_ATTEMPT, "0") or 0)
         self._every = max(1, config.total_steps // _ROWS)
         self._speed = _Speed(config.global_batch)
+        self._waits = _Waits()
         self._last_heartbeat = 0.0
         self._board = (
             tf.summary.create_file_writer(str(paths.tensorboard / "train")) if worker == 0 else None
@@ -50,6 +51,7 @@ class Writers:
 
     def step(self, result: StepResult) -> None:
         speed = self._speed.after_step()
+        share, own = self._waits.after_step(result)
         last = result.step == self._config.total_steps
         beat = last or time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS
         self._count_bad_records(beat)
@@ -61,6 +63,8 @@ class Writers:
             "loss": result.loss,
             "learning_rate": result.learning_rate,
             "images_per_second": speed,
+            "input_share": share,
+            "own_seconds": own,
             "bad_records": self._bad_of_all,
         }
         if beat:
@@ -123,3 +127,25 @@ class _Speed:
             self._seconds = before + (seconds - before) / 20
         self._last = now
         return self._images / self._seconds if self._seconds else None
+
+
+class _Waits:
+    """What part of a step this worker waits for its input, and how long it takes until it has its
+    own gradients: smoothed as the speed is, None until a second step has ended."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._means: tuple[float, float, float] | None = None  # step, input, own; in seconds
+
+    def after_step(self, result: StepResult) -> tuple[float | None, float | None]:
+        now = time.monotonic()
+        if self._last is not None:
+            new = (now - self._last, result.input_seconds, result.own_seconds)
+            before = self._means or new
+            step, waited, own = (b + (n - b) / 20 for b, n in zip(before, new, strict=True))
+            self._means = (step, waited, own)
+        self._last = now
+        if self._means is None:
+            return None, None
+        step, waited, own = self._means
+        return round(min(1.0, waited / step), 4) if step else None, round(own, 5)

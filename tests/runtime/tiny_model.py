@@ -1,6 +1,7 @@
 """A DetectionModel of one weight, for what concerns the step and not the model. `compat.load()`
 comes first."""
 
+import time
 from typing import Any
 
 import tensorflow as tf
@@ -49,8 +50,16 @@ class TinyTraining:
     """The worker's own step on a TinyModel, with the optimizer of a train_config."""
 
     def __init__(
-        self, train_config: Any, *, images: int = 4, strategy: Any = None, **options: Any
+        self,
+        train_config: Any,
+        *,
+        images: int = 4,
+        strategy: Any = None,
+        accumulation: int = 1,
+        input_seconds: float = 0.0,
+        **options: Any,
     ) -> None:
+        """`input_seconds`: how long each micro-batch takes to come."""
         from launcher.runtime.model import build_optimizer
 
         class Pipeline:
@@ -70,7 +79,7 @@ class TinyTraining:
             self.optimizer, _ = build_optimizer(pipeline, self.done, [self.model.weight])
             self.averages = options.pop("averages", lambda model: None)(self.model)
             self.step = TrainStep(
-                strategy, self.model, self.optimizer, self.done, train_config, 1,
+                strategy, self.model, self.optimizer, self.done, train_config, accumulation,
                 normalizer=Normalizer.MICRO_BATCH, averages=self.averages, **options,
             )  # fmt: skip
         self.strategy = strategy
@@ -84,7 +93,17 @@ class TinyTraining:
             "groundtruth_classes": tf.zeros([images, 1, 1]),
         }
         dataset = tf.data.Dataset.from_tensors((features, labels)).repeat()
+        if input_seconds:
+            dataset = dataset.map(lambda *batch: _late(input_seconds, batch))
         self.data = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
 
     def one(self) -> StepResult:
         return self.step(self.data, Requests())
+
+
+def _late(seconds: float, batch: Any) -> Any:
+    def wait() -> None:
+        time.sleep(seconds)
+
+    with tf.control_dependencies([tf.py_function(wait, [], [])]):
+        return tf.nest.map_structure(tf.identity, batch)

@@ -1,0 +1,69 @@
+"""How long a step waits for its input, and how long it takes to its own gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.contract import RunPaths, WorkerConfig, read_json, read_jsonl
+from launcher.odapi import compat
+from launcher.odapi.pipeline import parse
+
+pytestmark = pytest.mark.tensorflow
+
+LATE = 0.15
+TRAIN_CONFIG = """
+train_config { batch_size: 4 add_regularization_loss: false
+  optimizer { momentum_optimizer {
+    learning_rate { constant_learning_rate { learning_rate: 0.01 } } momentum_optimizer_value: 0 } }
+}"""
+
+
+def steps(accumulation: int, input_seconds: float, count: int = 3) -> list[Any]:
+    """All but the first, which traces."""
+    compat.load()
+    from tests.runtime.tiny_model import TinyTraining
+
+    train_config = parse(TRAIN_CONFIG, "here").train_config
+    training = TinyTraining(train_config, accumulation=accumulation, input_seconds=input_seconds)
+    return [training.one() for _ in range(count + 1)][1:]
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_the_wait_of_all_micro_batches_is_told(accumulation: int) -> None:
+    wait = accumulation * LATE
+    for result in steps(accumulation, LATE):
+        assert 0.5 * wait < result.input_seconds < 2.5 * wait
+        assert result.own_seconds >= result.input_seconds
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_an_input_that_is_there_is_not_waited_for(accumulation: int) -> None:
+    assert min(result.input_seconds for result in steps(accumulation, 0.0)) < 0.2 * LATE
+
+
+def test_they_are_written_down_once_there_are_two_steps(tmp_path: Path) -> None:
+    compat.load()
+    from launcher.runtime.step import StepResult
+    from launcher.runtime.writers import Writers
+
+    config = WorkerConfig(
+        name="x", workers=1, gpus_per_worker=0, replicas=1, global_batch=4, per_replica_batch=4,
+        accumulation_steps=1, learning_rate=0.01, warmup_learning_rate=0.01, warmup_steps=0,
+        total_steps=2,
+    )  # fmt: skip
+    paths = RunPaths(tmp_path)
+    writers = Writers(paths, config, worker=0)
+    for step in (1, 2):
+        writers.step(
+            StepResult(
+                step=step, images=4, micro_batches=1, learning_rate=0.01, gradient_norm=1.0,
+                losses={"Loss/total_loss": 1.0}, save=False, stop=False, input_seconds=9.0,
+                own_seconds=0.25,
+            )
+        )  # fmt: skip
+    writers.close()
+    first, second = read_jsonl(paths.train_metrics)
+    assert (first["input_share"], first["own_seconds"]) == (None, None)
+    assert (second["input_share"], second["own_seconds"]) == (1.0, 0.25)  # never above 1
+    assert read_json(paths.progress(0))["own_seconds"] == 0.25

@@ -9,7 +9,7 @@ what the others hand to it, which costs a quarter more.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -17,8 +17,9 @@ from pathlib import Path
 from launcher.data.coco import SKIP_BAD, CocoImage, CocoSet, load
 from launcher.data.fields import detection_features
 from launcher.data.folder import LABEL_MAP, complete_folder
-from launcher.data.pool import cores, ordered_map
+from launcher.data.pool import Pool, cores
 from launcher.data.progress import Progress
+from launcher.data.syncing import Syncing
 from launcher.errors import DataError, Problem, StorageError, UsageError
 from launcher.odapi import label_map
 from launcher.records import (
@@ -35,6 +36,7 @@ from launcher.records import (
 SHUFFLE_SEED = 0
 CHUNK_IMAGES = 16  # what a process is given at a time: 2.5 MB of COCO and 10 ms of work, measured
 SHARDS_PER_PROCESS = 4  # for whole shards: with fewer a process may idle in the end for long
+LARGE_BYTES = 1_000_000  # of annotations: reading more takes longer than starting a process
 MAX_SHARD_IMAGES = 2000  # the same: two seconds between two looks at Ctrl-C and the progress
 
 
@@ -101,8 +103,7 @@ def convert(
 
     `processes`: None is one a core. `limit`: only the first images by id. `skip_bad`: leave bad
     boxes and unreadable images out, and report them, instead of an error. `force`: replace what a
-    former conversion left in `out`. Progress goes to stderr. A script calls this below
-    `if __name__ == "__main__"`, since it starts processes.
+    former conversion left in `out`. Progress goes to stderr.
 
     Raises DataError for bad input, UsageError for bad arguments, StorageError when `out` cannot be
     written, MissingExtraError without Pillow; then nothing is left of `out`.
@@ -110,7 +111,9 @@ def convert(
     processes = cores() if processes is None else processes
     _check_arguments(images, prefix, shards, processes, limit)
     require_pillow()
-    with complete_folder(out, force=force) as folder:
+    with complete_folder(out, force=force) as folder, Pool(_make) as pool:
+        if _is_large(annotations):
+            pool.start(processes)
         coco = load(annotations, limit=limit, skip_bad=skip_bad)
         if shards > len(coco.images):
             raise UsageError(
@@ -122,9 +125,16 @@ def convert(
         names = [shard_name(prefix, shard, shards) for shard in range(shards)]
         paths = [folder / name for name in names]
         chunks = list(_chunks(coco.images, images, paths, skip_bad, processes))
-        with closing(ordered_map(_make, chunks, min(processes, len(chunks)))) as made:
-            results = _write(made, paths, len(coco.images))
+        pool.start(min(processes, len(chunks)))
+        results = _write(pool.map(chunks), paths, len(coco.images))
     return _report(out, names, coco, results)
+
+
+def _is_large(annotations: Path) -> bool:
+    try:
+        return annotations.stat().st_size >= LARGE_BYTES
+    except OSError:
+        return False  # reading it will say why
 
 
 def _check_arguments(
@@ -169,7 +179,7 @@ def _make(chunk: _Chunk) -> _Made:
         made = _make_each(chunk, frames.extend)
         return replace(made, frames=b"".join(frames))
     try:
-        with RecordWriter(chunk.path) as writer:
+        with RecordWriter(chunk.path, sync=False) as writer:
             return _make_each(chunk, lambda frame: writer.write_frames(frame, 1))
     except StorageError as e:
         return _Made(chunk.shard, problem=e.problems[0], storage=True)
@@ -228,14 +238,14 @@ def _other_size(info: ImageInfo, image: CocoImage) -> str:
 def _write(made: Iterator[_Made], paths: Sequence[Path], images: int) -> list[_Made]:
     """Writes the shards one after the other; the results come back without their frames."""
     results: list[_Made] = []
-    with Progress("convert", images) as progress:
+    with Progress("convert", images) as progress, Syncing() as syncing:
         for shard, of_shard in groupby(_good(made), key=lambda chunk: chunk.shard):
             with ExitStack() as stack:
                 writer: RecordWriter | None = None
                 count = 0
                 for chunk in of_shard:
                     if chunk.frames and writer is None:
-                        writer = stack.enter_context(RecordWriter(paths[shard]))
+                        writer = stack.enter_context(RecordWriter(paths[shard], sync=False))
                     if writer is not None:
                         writer.write_frames([chunk.frames], chunk.images)
                     results.append(replace(chunk, frames=b""))
@@ -247,6 +257,7 @@ def _write(made: Iterator[_Made], paths: Sequence[Path], images: int) -> list[_M
                     place=str(paths[shard]),
                     remedy="Correct the images, or use fewer shards",
                 )
+            syncing.add(paths[shard])
     return results
 
 

@@ -2,20 +2,22 @@
 
 Not concurrent.futures: its processes share one pipe for their results, so one that is killed
 (memory ran out) in the middle of a large result leaves the parent waiting for the rest for ever.
-Here each process has a pipe of its own, and its death is the end of that pipe.
+Here each process has a pipe of its own, and its death is the end of that pipe. Nor
+multiprocessing's processes: a forked one may have a lock that another thread held, and the others
+import the program's main module again, which takes as long as a thousand images.
 """
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection, Pipe, wait
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from launcher.errors import RunFailedError
 
@@ -24,6 +26,15 @@ Result = TypeVar("Result")
 
 AHEAD_PER_PROCESS = 4  # tasks begun before the oldest one is done: results that may wait in memory
 END_SECONDS = 10.0  # for a process to finish the task that it is at
+
+_PROGRAM = """
+import sys
+sys.path[:] = sys.argv[2:]
+from launcher.data.pool import serve
+serve(int(sys.argv[1]))
+"""
+_PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""A terminal's Ctrl-C, and the SIGTERM of a whole group, are the parent's to answer."""
 
 
 def cores() -> int:
@@ -36,52 +47,86 @@ def cores() -> int:
 def ordered_map(
     function: Callable[[Task], Result], tasks: Iterable[Task], processes: int
 ) -> Generator[Result, None, None]:
-    """As `map`, in `processes` processes; with one, in this process.
+    """`Pool.map` in so many processes. Close the generator (contextlib.closing) to end them."""
+    with Pool(function) as pool:
+        pool.start(processes)
+        yield from pool.map(tasks)
 
-    Close the generator (contextlib.closing) to end the processes at once. Raises RunFailedError
-    when one of them is killed, and RuntimeError, with its traceback, when `function` raises.
+
+class Pool(Generic[Task, Result]):
+    """`with Pool(function) as pool: pool.start(4); for result in pool.map(tasks): ...`
+
+    Without `start`, or with one process, `map` works in this process. `function` is one of a
+    module: the processes import it. At the end of the block they are ended at once.
     """
-    if processes == 1:
-        yield from map(function, tasks)
-        return
-    workers: list[_Worker] = []
-    try:
-        context = _context()
-        for _ in range(processes):
-            workers.append(_start(context, function))
-        yield from _deal(workers, tasks)
-    finally:
-        _end(workers)
+
+    def __init__(self, function: Callable[[Task], Result]) -> None:
+        self._function = function
+        self._workers: list[_Worker] = []
+
+    def start(self, processes: int) -> None:
+        """Until there are so many. They get ready while this process does something else."""
+        while len(self._workers) < processes > 1:
+            self._workers.append(_start(self._function))
+
+    def map(self, tasks: Iterable[Task]) -> Generator[Result, None, None]:
+        """As the built-in one. Raises RunFailedError when a process is killed, and RuntimeError,
+        with its traceback, when `function` raises in one."""
+        if self._workers:
+            yield from _deal(self._workers, tasks)
+        else:
+            yield from map(self._function, tasks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _end(self._workers)
 
 
 @dataclass
 class _Worker:
-    process: BaseProcess
+    process: "subprocess.Popen[bytes]"
     pipe: "Connection[Any, Any]"
     task: int = -1  # the number of the task that it is at
 
 
-def _context() -> BaseContext:
-    """Not fork: a process that is forked while another thread (a progress bar's, TensorFlow's)
-    holds a lock has that lock held for ever."""
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-
-
-def _start(context: Any, function: Callable[[Any], Any]) -> _Worker:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function), daemon=True)
-    process.start()
-    theirs.close()  # or the pipe would not end with the process
+def _start(function: Callable[[Any], Any]) -> _Worker:
+    ours, theirs = Pipe()
+    with theirs, _blocked(_PARENTS_SIGNALS):
+        # Closed here, or the pipe would not end with the process.
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+    with suppress(OSError):  # it is gone: the first task says so
+        ours.send(function)
     return _Worker(process, ours)
 
 
-def _work(pipe: "Connection[Any, Any]", function: Callable[[Any], Any]) -> None:
+@contextmanager
+def _blocked(signals: Iterable[int]) -> Iterator[None]:
+    """A process that is started meanwhile has them blocked until it unblocks them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def serve(handle: int) -> None:
     """A process: a task in, (result, None) or (None, traceback) out, until the pipe ends."""
-    # A terminal's Ctrl-C, and the SIGTERM of a whole group, are the parent's to answer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(EOFError, OSError):  # the parent is done, or gone
+    for number in _PARENTS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENTS_SIGNALS)
+    with suppress(EOFError, OSError), Connection(handle) as pipe:  # the parent is done, or gone
+        function = pipe.recv()
         while True:
             task = pipe.recv()
             result, error = None, None
@@ -146,7 +191,8 @@ def _end(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.pipe.close()
     for worker in workers:
-        worker.process.join(END_SECONDS)
-        if worker.process.is_alive():
+        try:
+            worker.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
             worker.process.kill()
-            worker.process.join()
+            worker.process.wait()

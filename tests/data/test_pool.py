@@ -1,6 +1,8 @@
 """The pool: results in order, errors in their turn, and no more in memory than agreed."""
 
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.data.pool import AHEAD_PER_PROCESS, ordered_map
+from launcher.data.pool import AHEAD_PER_PROCESS, Pool, ordered_map
 from launcher.errors import RunFailedError
 
 PROCESSES = 2
@@ -22,6 +24,9 @@ import os, signal, threading, time
 def square(number):
     time.sleep({0: 1.0, 2: 0.05}.get(number, 0))
     return number * number
+
+def whose(number):
+    return os.getpid()
 
 def fail_at_three(number):
     if number == 3:
@@ -65,6 +70,28 @@ def test_tasks_are_begun_only_as_results_are_taken(tasks: Any) -> None:
     with closing(ordered_map(tasks.square, numbers(), PROCESSES)) as results:
         assert next(results) == 0  # the slowest: the other process could have done all the rest
         assert len(begun) <= 1 + AHEAD_PER_PROCESS * PROCESSES
+
+
+def test_processes_that_are_started_early_do_the_work(tasks: Any) -> None:
+    with Pool(tasks.whose) as pool:
+        pool.start(PROCESSES)
+        pool.start(1)  # there are more already
+        pids = set(pool.map(range(8)))
+    assert os.getpid() not in pids
+    assert 1 <= len(pids) <= PROCESSES
+
+
+def test_a_script_needs_no_guard_around_its_main_part(tmp_path: Path) -> None:
+    """Processes that imported the script again would start processes for ever."""
+    (tmp_path / "some_tasks.py").write_text("def double(number):\n    return 2 * number\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from launcher.data.pool import ordered_map\n"
+        "import some_tasks\n"
+        "print(list(ordered_map(some_tasks.double, [1, 2, 3], 2)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[2, 4, 6]\n"
 
 
 def test_an_unexpected_error_keeps_its_traceback(tasks: Any) -> None:

@@ -14,11 +14,16 @@ from tf_keras.src.layers.normalization.batch_normalization import BatchNormaliza
 
 from launcher.contract import WorkerConfig
 from launcher.odapi import recompute
-from launcher.odapi.norm_moments import Average, Clip, Moments, Rule, moments_of, normalize
+from launcher.odapi.norm_moments import Average, Clip, Held, Moments, Rule, moments_of, normalize
 
 GROUP_CHANNELS = 16
 """Channels of a group in group normalization, where they divide the layer's (arXiv 1803.08494,
 table 3: among the best, whatever the layer's width)."""
+
+_HELD_FROM = 0.8
+"""Share of the training after which `moving` keeps the moments of inference as they are and
+normalizes with them: the weights, which move little by then, are fitted to what will be scored.
+Found by trial (docs/recipes.md)."""
 
 _RAMP = 0.25
 _LARGEST_R, _LARGEST_D = 3.0, 5.0
@@ -107,7 +112,8 @@ def describe(model: Any, norm: Norm) -> str:
     moments = {
         "batch": f"moments of {norm.groups} group(s) of a micro-batch{over}",
         "renorm": f"batch renormalization with the moments of the last step{over}",
-        "moving": f"moments and gradient means of the last step{over}",
+        "moving": f"moments and gradient means of the last step{over}, held from "
+        f"{_HELD_FROM:.0%} of the training on",
         "group": f"groups of up to {GROUP_CHANNELS} channels of each image",
         "frozen": "the statistics of the starting weights",
     }[norm.kind]
@@ -172,7 +178,7 @@ class _Pooling:
             moments = self._first_pass.moments
         else:
             moments = self._first_pass.moments = moments_of(x, rule)
-            self._update_inference(layer, moments)
+            self._update_inference(layer, moments, rule.held)
         return normalize(x, *_scale_and_shift(layer), moments, rule)
 
     def _rule(self, layer: Any) -> Rule:
@@ -183,8 +189,16 @@ class _Pooling:
             forward=self._forward,
             backward=self._backward,
             clip=_clip(self._share()) if self._norm.kind == "renorm" else None,
+            held=self._held(layer) if self._norm.kind == "moving" else None,
             all_reduce=_mean_of_replicas if together else None,
             replicas=tf.distribute.get_strategy().num_replicas_in_sync if together else 1,
+        )
+
+    def _held(self, layer: Any) -> Held:
+        return Held(
+            now=self._share() >= _HELD_FROM,
+            mean=layer.moving_mean.read_value(),
+            variance=layer.moving_variance.read_value(),
         )
 
     def _average(self, channels: int) -> Average:
@@ -198,7 +212,7 @@ class _Pooling:
         self.states.append(state)
         return Average(state, 1 - 1 / self._norm.updates)
 
-    def _update_inference(self, layer: Any, moments: Moments) -> None:
+    def _update_inference(self, layer: Any, moments: Moments, held: Held | None) -> None:
         """moving_mean and moving_variance, as each group in turn moves them."""
         m, groups = layer.momentum, self._norm.groups
         taps = tf.constant([[(1 - m) * m ** (groups - 1 - i)] for i in range(groups)])
@@ -217,6 +231,9 @@ class _Pooling:
                 taps * squares, axis=0
             )
             second = tf.maximum(second - tf.square(first), 0.0)
+        if held is not None:
+            first = tf.where(held.now, mean, first)
+            second = tf.where(held.now, variance, second)
         layer.moving_mean.assign(first)
         layer.moving_variance.assign(second)
 

@@ -9,7 +9,8 @@ Batch normalization of x with the mean m and the standard deviation s has the gr
     dx = gamma / s * (dy - mean(dy) - x' * mean(dy * x')),    x' = (x - m) / s
 
 so it takes four means, two of the forward and two of the backward pass. `Rule` says over what
-each pair is taken: the group, all replicas, or a moving average over the last groups.
+each pair is taken: the group, all replicas, or a moving average over the last groups. With
+constants for m and s, both means of the backward pass are 0.
 """
 
 from collections.abc import Callable
@@ -57,6 +58,15 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Constant moments in place of `forward`'s and `backward`'s, once `now` is true."""
+
+    now: tf.Tensor  # bool, a scalar
+    mean: tf.Tensor  # [channels]
+    variance: tf.Tensor  # [channels]
+
+
+@dataclass(frozen=True)
 class Rule:
     """What one layer normalizes with."""
 
@@ -65,6 +75,7 @@ class Rule:
     forward: Average | None = None  # None: the group's own moments
     backward: Average | None = None  # None: the group's own means of the gradient
     clip: Clip | None = None  # of `forward`; None: no limit
+    held: Held | None = None  # None: never
     all_reduce: AllReduce | None = None  # the mean over the replicas; None: of this one alone
     replicas: int = 1  # that `all_reduce` takes the mean of
 
@@ -97,6 +108,10 @@ def moments_of(x: tf.Tensor, rule: Rule) -> Moments:
     # group it can be most of it.
     first, second = _two(rule.forward.push(_one(mean, variance + tf.square(mean))))
     wide = tf.math.rsqrt(tf.maximum(second - tf.square(first), 0.0) + rule.epsilon)
+    if rule.held is not None:
+        still = tf.math.rsqrt(rule.held.variance + rule.epsilon)
+        first = tf.where(rule.held.now, rule.held.mean, first)
+        wide = tf.where(rule.held.now, still, wide)
     if rule.clip is None:
         return Moments(mean, variance, count, own, first, wide)
     ratio = tf.clip_by_value(wide / own, 1 / rule.clip.r, rule.clip.r)
@@ -140,7 +155,8 @@ def _through(
         both = _one(of_dy, of_product)
         if rule.all_reduce is not None:
             both = rule.all_reduce(both)
-        return _two(rule.backward.push(both))
+        means = rule.backward.push(both)
+        return _two(means if rule.held is None else tf.where(rule.held.now, 0.0, means))
     # The gradient goes through the group's own moments, x' = x_own * ratio + shift.
     ratio = moments.scale / moments.own
     shift = (moments.mean - moments.center) * moments.scale

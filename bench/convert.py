@@ -7,8 +7,10 @@ The same annotations file and the same image files, converted in turn by both in
 the same number of shards: the peer's `_create_tf_record_from_coco_annotations`, without masks, and
 `launcher.data.convert` on all cores, its processes started anew each time. `ratio` is of these:
 neither Python's nor TensorFlow's start is in it. `ratio_command` is of the two as commands, from
-start to end, as a user waits for them; it falls to `ratio` as the set grows. Without --coco the
-images are drawn: noise of photographs' size (640 x 480 pixels), with 7 boxes and outlines each.
+start to end, as a user waits for them; it falls to `ratio` as the set grows. Ours has its files on
+the disk when it ends, the peer's are on their way: `ratio_on_disk` is with the time that syncing
+them takes. Without --coco the images are drawn: noise of photographs' size (640 x 480 pixels),
+with 7 boxes and outlines each.
 
 What the two promise is not the same: the peer reads an image's header only, and drops a box that
 sticks out by a rounding error in silence; ours finds out that the image is whole, checks every
@@ -17,6 +19,7 @@ annotation, and syncs the files to the disk. The last line is JSON.
 
 import argparse
 import json
+import os
 import random
 import shutil
 import statistics
@@ -31,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from launcher.data import convert
 from launcher.odapi import compat
+from launcher.records import sync_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = """
@@ -84,16 +88,23 @@ def measure(annotations: Path, images: Path, data: Path, options: argparse.Names
         (data / "theirs").mkdir()
         peer(str(annotations), str(images), str(data / "theirs/val.record"), False, SHARDS)
 
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    times: dict[str, list[float]] = {"ours": [], "theirs": [], "synced": []}
     for number in range(options.rounds):
         for name, function in (("ours", ours), ("theirs", theirs)):
+            os.sync()
             started = time.perf_counter()
             function()
             times[name].append(time.perf_counter() - started)
-            shutil.rmtree(data / name)
             speed = options.images / times[name][-1]
             print(f"round {number + 1}, {name:7} {speed:8.1f} images/s", flush=True)
-    mine, peers = (options.images / statistics.median(times[n]) for n in ("ours", "theirs"))
+            if name == "theirs":
+                for path in (data / name).iterdir():
+                    sync_file(path)
+                times["synced"].append(time.perf_counter() - started)
+            shutil.rmtree(data / name)
+    mine, peers, synced = (
+        options.images / statistics.median(times[n]) for n in ("ours", "theirs", "synced")
+    )
     result = {
         "name": "convert",
         "ratio": round(mine / peers, 2),
@@ -101,6 +112,8 @@ def measure(annotations: Path, images: Path, data: Path, options: argparse.Names
         "peer": round(peers, 1),
         "unit": "images/s",
         "images": options.images,
+        "peer_on_disk": round(synced, 1),
+        "ratio_on_disk": round(mine / synced, 2),
     }
     if options.commands:
         seconds = command_seconds(annotations, images, data, options)

@@ -30,14 +30,20 @@ def test_every_shard_is_synced_before_the_folder_appears(
     assert names <= set(synced)
 
 
+def sync(*paths: Path, fail: bool = False) -> None:
+    with Syncing() as syncing:
+        for path in paths:
+            syncing.add(path)
+        if fail:
+            raise ZeroDivisionError
+
+
 def test_an_error_is_raised_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
-    with pytest.raises(StorageError, match=r"b: cannot write \(No such file"), Syncing() as syncing:
-        syncing.add(tmp_path / "a")
-        syncing.add(tmp_path / "b")
+    with pytest.raises(StorageError, match=r"b: cannot write \(No such file"):
+        sync(tmp_path / "a", tmp_path / "b", tmp_path / "a")
 
 
 def test_another_error_is_not_hidden(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), Syncing() as syncing:
-        syncing.add(tmp_path / "missing")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        sync(tmp_path / "missing", fail=True)

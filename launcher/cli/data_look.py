@@ -9,6 +9,9 @@ from launcher.cli.options import AsJson, Overrides, SpecFile, echo_json, load
 
 SAMPLE = 2000
 
+SHOWN = 40
+"""Faults that are printed; -o and --json have all."""
+
 Full = Annotated[bool, typer.Option("--full", help="Decode every image, on all cores.")]
 Sample = Annotated[
     int, typer.Option("--sample", metavar="N", min=1, help="Images to decode of each set.")
@@ -16,7 +19,7 @@ Sample = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (stats,):
+    for command in (stats, audit, clean):
         app.command()(command)
 
 
@@ -62,3 +65,106 @@ def stats(
         typer.echo(line)
     for path in drawn:
         typer.echo(f"{path}")
+
+
+def audit(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write all faults as JSON lines."),
+    ] = None,
+    sample: Sample = SAMPLE,
+    full: Full = False,
+    as_json: AsJson = False,
+) -> None:
+    """List every fault of the records by itself: file, record, source id, what to do.
+
+    Damaged records, images that cannot be decoded, bad boxes and labels, repeated images, images in
+    train and val. Without --full, of a sample only. Exit code 3 when training or evaluation would
+    stop at one of them.
+
+    \b
+    Examples:
+      launcher data audit d3.yaml --full
+      launcher data audit d3.yaml --full -o faults.jsonl
+    """
+    from launcher import audit as audits
+
+    _, read = audits.read(load(spec, overrides, None, None), sample=sample, full=full)
+    from launcher.audit.faults import entries
+    from launcher.preflight import Severity
+
+    found = entries(read)
+    if output:
+        _write_lines(output, [entry.to_json() for entry in found])
+    if as_json:
+        looked = {split.name: split.contents.looked_at for split in read.splits}
+        echo_json({"looked_at": looked, "faults": [entry.to_json() for entry in found]})
+    else:
+        for entry in found[:SHOWN]:
+            typer.echo(f"{entry}")
+        if len(found) > SHOWN:
+            rest = f"are in {output}" if output else "come with -o FILE or --json"
+            typer.echo(f"... and {len(found) - SHOWN:,} more, which {rest}")
+        for split in read.splits:
+            bad = len({(e.path, e.record) for e in found if e.split == split.name})
+            part = "" if split.is_whole else f" ({split.count:,} are there: --full looks at all)"
+            typer.echo(
+                f"{split.name}: {bad:,} of {split.contents.looked_at:,} records with a fault{part}"
+            )
+    if any(entry.severity is Severity.ERROR for entry in found):
+        from launcher.errors import CliExit
+
+        raise typer.Exit(int(CliExit.PREFLIGHT))
+
+
+def clean(
+    spec: SpecFile,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="New folder.")],
+    overrides: Overrides = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what an earlier one left there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a mended copy of the records, and what was dropped from it.
+
+    Records that cannot be used are left out, and so are copies and train images that are in val.
+    Bad boxes and labels are mended or left out. All else is copied byte by byte. clean.json in DIR
+    lists every change with file, record and source id.
+
+    \b
+    Example:
+      launcher data clean d3.yaml -o /data/clean
+    """
+    from launcher import audit as audits
+
+    plan, read = audits.read(load(spec, overrides, None, None), sample=0, full=True)
+    from launcher.audit.cleaning import clean as write
+
+    report = write(plan, read, out.absolute(), force=force)
+    if as_json:
+        echo_json(report.to_json())
+        return
+    for change in report.dropped[:SHOWN]:
+        named = f", source id {change.source_id}" if change.source_id else ""
+        typer.echo(f"{change.action:<7} {change.place}{named}: {change.what}")
+    if len(report.dropped) > SHOWN:
+        typer.echo(f"... and {len(report.dropped) - SHOWN:,} more, which are in clean.json")
+    for name, images in report.images.items():
+        counts = {a: report.count(name, a) for a in ("record", "object", "mended")}
+        typer.echo(
+            f"{name}: {images:,} of {report.read[name]:,} records; left out {counts['record']:,} "
+            f"records and {counts['object']:,} objects, mended {counts['mended']:,} values"
+        )
+    typer.echo(f"  data.train: {report.train}\n  data.val: {report.val}")
+    typer.echo(f"  data.label_map: {report.label_map}")
+
+
+def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+    import json
+
+    from launcher.contract import write_text
+
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -19,7 +19,8 @@ from launcher.records import write_error
 
 LABEL_MAP = "label_map.pbtxt"
 SHAPES_MANIFEST = "shapes.json"
-OUR_FILES = ("*.record-?????-of-?????", LABEL_MAP, SHAPES_MANIFEST)
+CLEAN_REPORT = "clean.json"
+OUR_FILES = ("*.record-?????-of-?????", LABEL_MAP, SHAPES_MANIFEST, CLEAN_REPORT)
 """What a data set folder of this program holds: `force` deletes nothing else."""
 
 

@@ -203,7 +203,10 @@ def _provenance(run: RunRecord) -> Markup:
         pairs([(k, v) for k, v in rows if v]) if rows else None,
         table(("package", "version"), sorted(run.versions().items())) if run.versions() else None,
         table(
-            ("what", "hash", "size"),
-            [(what, tag("code", digest), size) for what, digest, size in numbers.digests(run)],
+            ("what", "hash"),
+            [
+                ([what, tag("span", size, cls="note") if size else None], tag("code", digest))
+                for what, digest, size in numbers.digests(run)
+            ],
         ),
     )

@@ -251,6 +251,7 @@ def test_follows_to_the_last_checkpoint(run_folder: RunPaths, start: Start, tmp_
     assert [r["engine"] for r in rows] == ["hotcoco", "hotcoco", "pycocotools"]
     check_row(run_folder, rows[-1])
     check_tensorboard(run_folder)
+    check_what_is_shown(run_folder)
     assert "differ" not in err
     assert by_hand(tmp_path / "dump", TOTAL) == [rows[-1][name] for name in COCO_NUMBERS]
 
@@ -266,6 +267,19 @@ def check_row(paths: RunPaths, row: dict[str, Any]) -> None:
     assert row["picture"] == f"report/val-step-{TOTAL}.png"
     with Image.open(paths.root / row["picture"]) as sheet:
         assert sheet.size == (1320, 336)  # the four images with boxes
+
+
+def check_what_is_shown(paths: RunPaths) -> None:
+    shown = json.loads(paths.examples.read_text())
+    assert shown["step"] == TOTAL
+    kinds = [image["kind"] for image in shown["images"]]
+    assert {"worst"} <= set(kinds) <= {"worst", "best"}
+    assert len({image["source_id"] for image in shown["images"]}) == len(kinds)
+    assert all(image["truth"] or image["found"] for image in shown["images"])
+    started = read_jsonl(paths.provenance)
+    assert [row["role"] for row in started] == ["evaluator", "evaluator"]  # two starts
+    assert started[0]["data"] == started[1]["data"]
+    assert (started[0]["data"]["records"], started[0]["data"]["files"]) == (6, 1)
 
 
 def check_tensorboard(paths: RunPaths) -> None:

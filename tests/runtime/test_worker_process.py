@@ -84,6 +84,17 @@ def test_the_next_attempt_continues_and_takes_exactly_the_planned_steps(
     assert read_json(paths.progress(0))["step"] == 40
 
 
+def test_each_start_says_with_what_it_computes(stopped_and_resumed: Any) -> None:
+    paths, _, _ = stopped_and_resumed
+    first, second = read_jsonl(paths.provenance)
+    assert (first["role"], first["attempt"], second["attempt"]) == ("worker", 0, 1)
+    assert first["data"] == second["data"]
+    assert first["data"]["records"] > 0
+    row = read_jsonl(paths.train_metrics)[-1]
+    assert 0 <= row["input_share"] <= 1
+    assert row["own_seconds"] > 0
+
+
 def test_checkpoints_are_one_series_every_ten_steps(stopped_and_resumed: Any) -> None:
     paths, _, _ = stopped_and_resumed
     saved = {int(p.stem.removeprefix("ckpt-")) for p in paths.checkpoints.glob("ckpt-*.index")}

@@ -37,10 +37,6 @@ def test_every_fault_has_its_line(bad: Path, launcher: Any, tmp_path: Path) -> N
         assert by_id[source]["kind"] == kind, source
         assert what in by_id[source]["what"]
     second = str(bad.parent / "set" / "train.record-00001-of-00002")
-    offsets = (
-        [one.offset for one in read_records(bad.parent / "set" / Path(second).name)] if 0 else []
-    )
-    assert not offsets
     places = {(row["file"], row["record"]): row for row in rows}
     assert places[second, 7]["kind"] == "frame"
     assert "damaged data" in places[second, 7]["what"]

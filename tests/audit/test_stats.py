@@ -46,7 +46,7 @@ def test_the_table(good: Path, launcher: Any) -> None:
 def test_faults_do_not_stop_it(bad: Path, launcher: Any) -> None:
     code, out, _ = launcher("data", "stats", bad)
     assert code == 0
-    assert "8 cannot be used" in out
+    assert "7 cannot be used" in out
 
 
 def test_a_model_without_anchors(good: Path, launcher: Any) -> None:

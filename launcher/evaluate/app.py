@@ -19,7 +19,13 @@ from launcher.errors import (
 )
 from launcher.evaluate import follow
 from launcher.evaluate.attempts import MOST_TRIES, RETRY_SECONDS, Attempts
-from launcher.evaluate.process import Environment, Stopped, leave_on_sigterm, say
+from launcher.evaluate.process import (
+    Environment,
+    Stopped,
+    keep_objects,
+    leave_on_sigterm,
+    say,
+)
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
 
@@ -59,6 +65,7 @@ def run(paths: RunPaths, args: argparse.Namespace) -> None:
     by_hand = args.step is not None or args.once
     certified_from = 0 if by_hand else config.total_steps
     scorer = _scorer(paths, config, model, truth, environment, args.dump, certified_from)
+    keep_objects()
     try:
         if by_hand:
             score_one(paths, scorer, args.step)

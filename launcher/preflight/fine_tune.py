@@ -129,7 +129,7 @@ def _other_kind(subject: Subject) -> Iterator[Finding]:
         evidence=f"{fine_tune.checkpoint} "
         + (f"is {what}'s" if is_other else f"has {', '.join(sorted(roots))}")
         + f": as {kind} it restores nothing",
-        cost=Cost("the worker stops at it; the OD API starts from random weights", 0.9),
+        cost=Cost("the worker stops at it before its first step", 0.9),
         remedy=f"{_TYPE}: {meant}" if is_other else "Another checkpoint",
         edits=(f"{_CHECKPOINT}={fine_tune.checkpoint}", f"{_TYPE}={meant}") if is_other else (),
     )
@@ -150,7 +150,7 @@ def _other_model(subject: Subject) -> Iterator[Finding]:
         severity=Severity.ERROR,
         place=_place(subject),
         evidence=f"{fine_tune.checkpoint} is of {there}, this model is {ours}",
-        cost=Cost("the worker stops at it; the OD API restores what is numbered alike", 0.9),
+        cost=Cost("the worker stops at it before its first step", 0.9),
         remedy="The checkpoint of this architecture, or a classifier's of its backbone",
     )
 

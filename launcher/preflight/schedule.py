@@ -86,5 +86,6 @@ def _boundaries(config: Message) -> list[int]:
 
 def _remedy(subject: Subject, own: str) -> str:
     if subject.source.follows_recipe:
-        return f"Nothing: this run has {subject.recipe}'s schedule. Without launcher: {own}"
+        without = own[:1].lower() + own[1:]
+        return f"Nothing: this run has {subject.recipe}'s schedule. Without launcher: {without}"
     return own

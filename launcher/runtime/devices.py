@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from launcher.contract import ENV_CPU_THREADS, ENV_TF_CONFIG, WorkerConfig
 from launcher.errors import ConfigError
+from launcher.runtime import coordination
 from launcher.runtime.loopback import keep_to_loopback
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
@@ -72,6 +73,7 @@ def make_strategy(config: WorkerConfig) -> tf.distribute.Strategy:
             remedy="Start the workers with the plan's own cluster description",
         )
     if workers > 1:
+        coordination.configure(workers)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         keep_to_loopback()
         return strategy

@@ -15,7 +15,7 @@ from launcher.odapi import norm_layers, provenance, recompute
 from launcher.odapi.averages import Averages
 from launcher.odapi.normalizers import WORDS, normalizer_of
 from launcher.odapi.protos import Message
-from launcher.runtime import applied, devices, fine_tune, freeze
+from launcher.runtime import applied, coordination, devices, fine_tune, freeze
 from launcher.runtime.checkpoints import Checkpoints
 from launcher.runtime.input_count import InputCount
 from launcher.runtime.inputs import make_source, train_dataset
@@ -24,8 +24,6 @@ from launcher.runtime.source import Share, Source
 from launcher.runtime.step import Requests, StepResult, TrainStep
 from launcher.runtime.watchdog import Watchdog
 from launcher.runtime.writers import Writers
-
-_CHIEF_LEAVES_LATER_SECONDS = 1.0
 
 
 def say(text: str) -> None:
@@ -141,11 +139,11 @@ class Training:
             if result.stop and result.step < self._config.total_steps:
                 say(f"stopped on request after step {result.step}, its checkpoint is saved")
                 self._writers.close()
-                self._wait_for_all()
+                self._leave_together()
                 return WorkerExit.STOPPED
         say(f"done: {self._done} steps")
         self._writers.close()
-        self._wait_for_all()
+        self._leave_together()
         return WorkerExit.DONE
 
     def _one_step(self, requests: Requests) -> StepResult:
@@ -178,21 +176,13 @@ class Training:
             or result.step == self._config.total_steps
         )
 
-    def _wait_for_all(self) -> None:
-        """Worker 0 hosts the group's coordination service: when it leaves first, the others take
-        its absence for a fault. So all meet here, and it leaves last."""
-        if self._config.workers == 1:
-            return
-
-        @tf.function
-        def meet() -> tf.Tensor:
-            return self._strategy.reduce(
-                "SUM", self._strategy.run(lambda: tf.constant(1.0)), axis=None
-            )
-
-        meet()
-        if self._worker == 0:
-            time.sleep(_CHIEF_LEAVES_LATER_SECONDS)
+    def _leave_together(self) -> None:
+        coordination.leave_together(
+            self._worker,
+            self._config.workers,
+            seconds=self._config.stall_timeout_seconds,
+            say=say,
+        )
 
     def _start_weights(self, paths: RunPaths) -> int:
         done = self._checkpoints.restore_newest()

@@ -87,8 +87,10 @@ class Watchdog(threading.Thread):
         self._beaten = time.monotonic()
 
     def clock_note(self) -> str:
-        """What to add to a lost peer's message: TensorFlow counts heartbeats by the wall clock."""
-        if not (self._look_at_clock() and self._clock_set):
+        """What to add to a lost peer's message: TensorFlow counts heartbeats by the wall clock.
+
+        Under a supervisor there are none (runtime/coordination.py)."""
+        if self._parent is not None or not (self._look_at_clock() and self._clock_set):
             return ""
         return (
             f"; the machine's clock was set by {self._clock_set[1]:+,.0f} s just before, which "

@@ -24,6 +24,7 @@ ENV_TF_CONFIG = "TF_CONFIG"
 WORKER_MODULE = "launcher.runtime"  # python -m launcher.runtime RUN_ROOT
 EVALUATOR_MODULE = "launcher.evaluate"  # python -m launcher.evaluate RUN_ROOT
 EXPORTER_MODULE = "launcher.evaluate.export"  # python -m launcher.evaluate.export RUN_ROOT
+VIEWS_MODULE = "launcher.runtime.views"  # python -m launcher.runtime.views PIPELINE OUT
 EXPORT_RECORD = "export.json"  # in an exported folder: run, step, what goes in and comes out
 
 

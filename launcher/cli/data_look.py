@@ -19,7 +19,7 @@ Sample = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (stats, audit, clean):
+    for command in (stats, audit, clean, view):
         app.command()(command)
 
 
@@ -160,6 +160,57 @@ def clean(
         )
     typer.echo(f"  data.train: {report.train}\n  data.val: {report.val}")
     typer.echo(f"  data.label_map: {report.label_map}")
+
+
+def view(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR", help="New folder. Default: NAME-view."),
+    ] = None,
+    val: Annotated[bool, typer.Option("--val", help="The val set, not train.")] = False,
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", min=1, max=100, help="Of each section.")
+    ] = 8,
+    draws: Annotated[
+        int, typer.Option("--draws", metavar="N", min=0, max=8, help="Augmented, of each image.")
+    ] = 2,
+    sample: Sample = SAMPLE,
+    full: Full = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier view.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw images as the model gets them, with boxes and class names, the worst first.
+
+    After resizing and augmentation, by the worker's own input. The sections: what check flags, the
+    smallest objects, the most crowded images, objects that no anchor fits, others. One page
+    (index.html) and a PNG a section.
+
+    \b
+    Examples:
+      launcher data view d3.yaml
+      launcher data view pipeline.config --images 16 --draws 3 -o look --full
+    """
+    from launcher import audit as audits
+    from launcher.backends.machine import check_training_extra
+
+    check_training_extra()
+    job = load(spec, overrides, None, None)
+    folder = (out or Path(f"{job.name}-view")).absolute()
+    plan, read = audits.read(job, sample=sample, full=full)
+    from launcher.audit import view as views
+    from launcher.backends.views import draw
+
+    views.empty_folder(folder, force=force)
+    split = read.val if val else read.train
+    made = views.view(plan, read, split, folder, images=images, draws=draws, draw=draw)
+    if as_json:
+        sheets = [str(path) for path in made.sheets]
+        echo_json({"page": str(made.page), "sheets": sheets, "records": made.records})
+        return
+    for path in (made.page, *made.sheets):
+        typer.echo(f"{path}")
 
 
 def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:

@@ -6,16 +6,15 @@ of an unknown image or category, a box outside its image, two images of one id.
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from launcher.data.coco_json import WHICH_FILE, no_garbage, read_json
 from launcher.data.fields import LabelledBox
 from launcher.errors import DataError
-from launcher.records import read_error
 
 MAX_OUTSIDE_PIXELS = 1.0
 """A box that sticks out by less was rounded when it was drawn: it is clipped. COCO has such."""
@@ -57,7 +56,12 @@ def load(path: Path, *, limit: int | None = None, skip_bad: bool = False) -> Coc
 
     Raises DataError. With `skip_bad` a box outside its image is left out instead.
     """
-    content = _read_json(path)
+    with no_garbage():
+        return _load(path, limit, skip_bad)
+
+
+def _load(path: Path, limit: int | None, skip_bad: bool) -> CocoSet:
+    content = read_json(path)
     names = _categories(content, path)
     entries = _images(content, path)
     ids = sorted(entries, key=_id_order)[:limit]
@@ -157,43 +161,6 @@ def _bad_box(bbox: Any, width: int, height: int, how: str) -> BadBoxError:
     return BadBoxError(f"bbox {of} {how}")
 
 
-_OUTLINE = re.compile(rb'"segmentation"\s*:\s*\[[\[\]0-9.,\s+\-eE]*\]')
-"""An outline of polygons. Not within a text of JSON, whose quotation marks would be escaped."""
-
-
-def _parse(content: bytes) -> Any:
-    """Without the outlines: two thirds of COCO's file and of the time to parse it, and gigabytes
-    of memory as objects. By pydantic's parser, which needs half of the time of json's."""
-    from pydantic_core import from_json
-
-    try:
-        return from_json(_OUTLINE.sub(b'"segmentation":0', content), cache_strings="keys")
-    except ValueError:
-        return json.loads(content)  # names the place in the file, or reads what the other refuses
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = _parse(path.read_bytes())
-    except OSError as e:
-        raise read_error(e, path) from e
-    except json.JSONDecodeError as e:
-        place = f"{path}:{e.lineno}:{e.colno}"
-        raise DataError(f"not JSON ({e.msg})", place=place, remedy=_WHICH_FILE) from None
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"not JSON ({e})", place=str(path), remedy=_WHICH_FILE) from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            what = f'not a COCO instances file: it has no list "{key}"'
-            raise DataError(what, place=str(path), remedy=_WHICH_FILE)
-        if key != "annotations" and not content[key]:
-            raise DataError(f'"{key}" is empty', place=str(path), remedy=_WHICH_FILE)
-    return content
-
-
-_WHICH_FILE = "Give an instances file, as instances_train2017.json"
-
-
 def _categories(content: dict[str, Any], path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for index, category in enumerate(content["categories"]):
@@ -284,7 +251,7 @@ def _field(entry: Any, key: str, kind: type | tuple[type, ...], owner: str, path
     """A required value of an entry. Raises DataError when it is missing or of another type."""
     if not isinstance(entry, dict) or key not in entry:
         what = f"{owner} has no {key}" if isinstance(entry, dict) else f"{owner} is no object"
-        raise DataError(what, place=str(path), remedy=_WHICH_FILE)
+        raise DataError(what, place=str(path), remedy=WHICH_FILE)
     value = entry[key]
     if not isinstance(value, kind) or isinstance(value, bool) or not _is_text(value):
         kinds = [k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,))]

@@ -7,7 +7,8 @@ format is protobuf's.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _MANY = 128  # what one byte of a varint counts to
@@ -25,7 +26,7 @@ def encode_example(features: Mapping[str, Any]) -> list[bytes]:
     """
     parts = list[bytes]()
     for name in sorted(features):  # the order of keys that protobuf calls deterministic
-        parts += _entry(name.encode(), *_feature(name, features[name]))
+        parts += _entry(name, *_feature(name, features[name]))
     return [_FIRST + _varint(sum(map(len, parts))), *parts] if parts else []
 
 
@@ -39,7 +40,7 @@ def _feature(name: str, value: Any) -> tuple[bytes, bytes]:
         texts = [i.encode() if isinstance(i, str) else i for i in items]
         if len(texts) == 1:
             return _KIND_TAGS[bytes] + _FIRST, texts[0]
-        return _KIND_TAGS[bytes], b"".join(_FIRST + _varint(len(t)) + t for t in texts)
+        return _KIND_TAGS[bytes], b"".join([_FIRST + _varint(len(t)) + t for t in texts])
     if kinds == {int}:
         return _KIND_TAGS[int] + _FIRST, b"".join(map(_varint, items))
     if kinds <= {int, float}:
@@ -48,14 +49,20 @@ def _feature(name: str, value: Any) -> tuple[bytes, bytes]:
     raise TypeError(f"{name}: a feature holds one kind of value, not {named}")
 
 
-def _entry(key: bytes, tags: bytes, payload: bytes) -> Sequence[bytes]:
+def _entry(name: str, tags: bytes, payload: bytes) -> tuple[bytes, bytes]:
     """One entry of the map of features: what stands before the payload, and the payload."""
     size, head = len(payload), b""
     for tag in reversed(tags):
         head = _ONE_BYTE[tag] + _varint(size + len(head)) + head
-    head = _SECOND + _varint(size + len(head)) + head
-    head = _FIRST + _varint(len(key)) + key + head
+    head = _key(name) + _varint(size + len(head)) + head
     return _FIRST + _varint(size + len(head)) + head, payload
+
+
+@lru_cache(maxsize=64)
+def _key(name: str) -> bytes:
+    """An entry's key, and the tag of its value."""
+    key = name.encode()
+    return _FIRST + _varint(len(key)) + key + _SECOND
 
 
 def _varint(number: int) -> bytes:

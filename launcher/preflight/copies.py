@@ -52,6 +52,8 @@ def place(split: Split, record: int) -> str:
 def repeated_records(split: Split) -> list[tuple[int, int]]:
     """(first, again) of records that are the same bytes, counted through all files."""
     own = keys(split)
+    if not len(own):
+        return []
     order = np.argsort(own, kind="stable")
     sorted_keys = own[order]
     starts = np.flatnonzero(np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]]))

@@ -3,6 +3,8 @@
     import launcher
 
     spec = launcher.load("d3.yaml", ["cluster.workers=2"])
+    for finding in launcher.check(spec).errors:  # what would waste the run
+        print(finding.evidence, finding.cost.text, finding.remedy)
     plan = launcher.plan(spec)  # batch, learning rate, steps; nothing is started
     handle = launcher.submit(spec)
     handle.wait()
@@ -14,7 +16,7 @@ Everything is imported on first use, so that `import launcher` costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from launcher.api import find, load, plan, runs, submit
+    from launcher.api import check, find, load, plan, runs, submit
     from launcher.backends.base import JobHandle, JobState, RunStatus
     from launcher.errors import LauncherError
     from launcher.planning import Plan
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from launcher.spec import JobSpec
 
 _EXPORTS = {
+    "check": "launcher.api",
     "load": "launcher.api",
     "plan": "launcher.api",
     "submit": "launcher.api",
@@ -44,6 +47,7 @@ __all__ = [
     "Plan",
     "Results",
     "RunStatus",
+    "check",
     "find",
     "load",
     "plan",

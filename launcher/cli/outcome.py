@@ -1,17 +1,19 @@
 """How a command about a run ends: what it prints, and the error that its exit code comes from."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import typer
 
 from launcher.cli.options import echo_json
 from launcher.contract import State
-from launcher.errors import RunFailedError, TargetMissedError
+from launcher.errors import RunFailedError, StorageError, TargetMissedError
 from launcher.report.results import POINTS
-from launcher.report.table import history, summary
+from launcher.report.table import history, nearest_path, summary
 
 if TYPE_CHECKING:
     from launcher.backends.base import JobHandle, RunStatus
+    from launcher.report.record import RunRecord
 
 
 def print_started(handle: "JobHandle", as_json: bool) -> None:
@@ -45,8 +47,27 @@ def finish(handle: "JobHandle", end: "RunStatus", as_json: bool) -> None:
     """Print the results of a run that has just ended; raises what its exit code is."""
     seconds = end.updated - end.submitted if end.updated and end.submitted else None
     show_results(handle, as_json, seconds)
+    if not as_json:
+        show_page(handle)
     raise_failure(end)
     raise_miss(handle)
+
+
+def show_page(handle: "JobHandle") -> None:
+    """Write the page of a run and say where it is; a full disk does not hide the results."""
+    from launcher.report import page
+
+    with contextlib.suppress(StorageError):
+        typer.echo(f"  {'page':<8} {nearest_path(page.write(record_of(handle)))}")
+
+
+def record_of(handle: "JobHandle") -> "RunRecord":
+    """All that the run has written down, with what it shows of its health."""
+    from launcher import health
+    from launcher.report.record import read_record
+
+    now, findings = handle.status(), health.of_run(handle.paths)
+    return read_record(handle.paths, handle.name, now.state, now.message, findings)
 
 
 def raise_failure(status: "RunStatus") -> None:

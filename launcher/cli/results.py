@@ -1,15 +1,11 @@
 """Commands that tell what came out of runs: results, compare."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from launcher.cli.options import AsJson, RunDir, RunName, _run_names, echo_json
-
-if TYPE_CHECKING:
-    from launcher.backends.base import JobHandle
-    from launcher.report.record import RunRecord
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
@@ -60,12 +56,12 @@ def results(
         _usage("--output is for --html, --csv or --markdown", "Give one of them")
     handle = api.find(name, run_dir)
     if html:
-        typer.echo(page.write(_record(handle), output))
+        typer.echo(page.write(outcome.record_of(handle), output))
     elif csv:
-        run = _record(handle)
+        run = outcome.record_of(handle)
         _print(export.training_csv(run) if training else export.scores_csv(run), output)
     elif markdown:
-        _print(export.markdown(_record(handle)), output)
+        _print(export.markdown(outcome.record_of(handle)), output)
     else:
         outcome.show_results(handle, as_json, with_history=True)
     now = handle.status()
@@ -95,6 +91,7 @@ def compare(
       launcher compare demo-seed-0 demo-seed-1 demo-seed-2 --html -o seeds.html
     """
     from launcher import api
+    from launcher.cli import outcome
     from launcher.report import compare as comparing
     from launcher.report import compare_page
 
@@ -103,7 +100,7 @@ def compare(
         _usage("one run cannot be compared", "Name two or more; `launcher list` shows all")
     if output and not html:
         _usage("--output is for --html", "Give both, or none")
-    found = comparing.compare([_record(api.find(name, run_dir)) for name in names])
+    found = comparing.compare([outcome.record_of(api.find(name, run_dir)) for name in names])
     if html:
         typer.echo(compare_page.write(found, output or Path("compare.html")))
     elif as_json:
@@ -111,14 +108,6 @@ def compare(
     else:
         for line in comparing.lines(found):
             typer.echo(line)
-
-
-def _record(handle: "JobHandle") -> "RunRecord":
-    from launcher import health
-    from launcher.report.record import read_record
-
-    now, findings = handle.status(), health.of_run(handle.paths)
-    return read_record(handle.paths, handle.name, now.state, now.message, findings)
 
 
 def _print(text: str, output: Path | None) -> None:

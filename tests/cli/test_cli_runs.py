@@ -56,6 +56,9 @@ def test_run_that_reaches_its_target(
     assert table["mAP"] == "0.420"
     assert table["step"] == "50,000 of 50,000"
     assert table["target"] == "35 COCO points (tolerance 0.5): reached"
+    page = work / table["page"]
+    assert page == work / "runs" / "demo" / "report" / "index.html"
+    assert "mAP 42.0 at step 50,000 of 50,000 reaches the target of 35" in page.read_text()
     assert "demo  EVALUATING  step 50,000/50,000 (100 %)" in done.stderr
 
     # Everything about it, from another folder.

@@ -14,6 +14,9 @@ NAME = "image-budget"
 _WASTED = Fraction(1, 4)
 _ENOUGH = Fraction(9, 10)
 _PLENTY = Fraction(3, 2)
+_COCO = 118_287
+"""Train images of COCO 2017, which all recipes were published on."""
+_MANY = 10
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -86,6 +89,34 @@ def _edits(subject: Subject, of_run: bool) -> tuple[str, ...]:
     if not of_run:
         return (f"batch.global_batch={subject.run.batch}",)
     return ("batch.lr_scaling=linear",) if subject.trains_from_scratch else ()
+
+
+def epochs(subject: Subject, train_images: int | None) -> Iterator[Finding]:
+    """Data of one's own are seldom as many as COCO's: the recipe's budget is a hundred lives then.
+
+    `train_images` are those that were counted.
+    """
+    reference, run = subject.reference, subject.run
+    if reference is None or not train_images or subject.plan.data.dataset == "coco2017":
+        return
+    published = reference.images / _COCO
+    times = run.images / train_images
+    if times <= _MANY * published:
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.WARNING,
+        place=subject.place_of_run("batch.lr_scaling", "train_config", "num_steps"),
+        evidence=(
+            f"{run.total_steps:,} steps x {run.batch:,} images are {times:,.0f} epochs of "
+            f"{train_images:,} train images, {subject.recipe} has {published:,.0f} of COCO's"
+        ),
+        cost=Cost("days of training; no mAP is known: so few images are learned by heart", 0.05),
+        remedy=(
+            "A pipeline_config of your own with fewer num_steps and batch.lr_scaling: none, from "
+            "the weights of a detector (train.fine_tune_type: full)"
+        ),
+    )
 
 
 def _own_end(subject: Subject) -> Iterator[Finding]:

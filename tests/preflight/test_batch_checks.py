@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
-from launcher.preflight import Severity
+from launcher.planning import make_plan
+from launcher.preflight import Severity, budget
+from launcher.preflight.subject import subject_of
+from launcher.spec import load
 from tests.preflight.own_files import cosine, found, only, own_file
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -219,6 +222,28 @@ def test_a_fine_tuning_has_a_budget_of_its_own(tmp_path: Path) -> None:
     weights = ("train.fine_tune_checkpoint=/w/ckpt-0", "train.fine_tune_type=full")
     assert only(path, OWN, *weights, name="image-budget").severity is INFO
     assert only(path, OWN, "data.dataset=custom", name="image-budget").severity is INFO
+
+
+@pytest.mark.parametrize(
+    ("images", "dataset", "told"),
+    [
+        (11_000, "custom", True),
+        (12_000, "custom", False),
+        (11_000, "coco2017", False),
+        (None, "custom", False),
+    ],
+)
+def test_the_recipe_s_budget_on_a_small_set(
+    tmp_path: Path, images: int | None, dataset: str, told: bool
+) -> None:
+    """Ten times the epochs that COCO has."""
+    spec = load(recipe_spec(tmp_path), [f"data.dataset={dataset}"])
+    findings = list(budget.epochs(subject_of(make_plan(spec)), images))
+    assert [f.severity for f in findings] == ([WARNING] if told else [])
+    assert all(
+        "are 3,491 epochs of 11,000 train images, efficientdet_d3 has 325 of COCO's" in f.evidence
+        for f in findings
+    )
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_run_that_reaches_its_target(
     results = json.loads(found.stdout)
     assert list(results) == [
         "name", "state", "target_map", "tolerance", "target_met", "final", "history",
-        "bad_records", "damaged_checkpoints", "not_scored",
+        "bad_records", "damaged_checkpoints", "not_scored", "findings",
     ]  # fmt: skip
     assert results["name"] == "demo"
     assert results["state"] == "SUCCEEDED"

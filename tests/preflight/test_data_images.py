@@ -129,6 +129,12 @@ def test_no_source_id(data: Any, make_record: Any) -> None:
     data.write()
     (found,) = data.find(NAME)
     assert "no image/source_id" in found.evidence
+    assert "no mAP" in found.cost.text
+    data.records["val"][0][0] = make_record(8)
+    data.records["train"][0][0] = make_record(9, source_id=None)
+    data.write()
+    (found,) = data.find(NAME)
+    assert "submit refuses them" in found.cost.text
 
 
 def test_images_that_are_stretched(data: Any, make_record: Any, make_picture: Any) -> None:

@@ -15,7 +15,7 @@ from launcher.spec.overrides import changes_of
 from launcher.spec.yaml_tree import parse
 
 _ROUNDS = 4
-"""A mended spec may show what was hidden: an own rate hides what the rule would say."""
+"""A mended spec may show what was hidden: another kind of checkpoint is worth another norm."""
 
 Check = Callable[[Any], Report]
 """A plan's report, with the options of the command line."""
@@ -35,7 +35,7 @@ def mend(path: Path, overrides: Sequence[str], found: Report, check: Check) -> M
     edits: dict[str, str] = {}
     report = found
     for _ in range(_ROUNDS):
-        new = {k: v for k, v in _edits(report.findings).items() if k not in edits}
+        new = {k: v for k, v in _edits(report.findings).items() if edits.get(k) != v}
         if not new:
             break
         edits |= new

@@ -139,9 +139,12 @@ def _edits(subject: Subject) -> tuple[str, ...]:
 
 def _frozen_from_nothing(subject: Subject) -> Iterator[Finding]:
     """What the spec freezes must have been trained; of the model's file fine_tune.py says it."""
-    plan = subject.plan
-    asked = subject.spec.train.norm == "frozen"
-    if plan.fine_tune is not None or not (asked or _freezes_backbone(plan.frozen)):
+    plan, asked = subject.plan, subject.spec.train.norm == "frozen"
+    if plan.fine_tune is not None:
+        if asked and plan.fine_tune.kind != "full":
+            yield _frozen_in_part(subject, plan.fine_tune.kind)
+        return
+    if not (asked or _freezes_backbone(plan.frozen)):
         return
     key = _KEY if asked else "train.freeze"
     yield Finding(
@@ -155,6 +158,21 @@ def _frozen_from_nothing(subject: Subject) -> Iterator[Finding]:
         cost=FROZEN_FROM_NOTHING,
         remedy=f"{_CHECKPOINT} and fine_tune_type, or {key}: {'auto' if asked else 'nothing'}",
         edits=(f"{_KEY}=auto",) if asked else (),
+    )
+
+
+def _frozen_in_part(subject: Subject, kind: str) -> Finding:
+    return Finding(
+        name=NAME,
+        severity=Severity.WARNING,
+        place=subject.spec.place(_KEY),
+        evidence=(
+            f"{_KEY}: frozen, and a {kind} checkpoint has the statistics of a part of the layers: "
+            "those of the others stay at 0 and 1"
+        ),
+        cost=Cost("no figure is known: those layers do not normalize", 0.3),
+        remedy=f"{_KEY}: auto, or a full checkpoint",
+        edits=(f"{_KEY}=auto",),
     )
 
 

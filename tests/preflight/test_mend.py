@@ -62,7 +62,7 @@ def test_the_seed_s_file_becomes_a_spec_that_passes(tmp_path: Path, data: Path) 
 
 
 def test_numbers_of_one_s_own_are_mended_together(tmp_path: Path) -> None:
-    """Rate, batch, steps and norm: each hides what the next one shows."""
+    """Rate, batch, steps and norm."""
     prefix = classifier(tmp_path / "w")
 
     def change(message: Any) -> None:
@@ -80,6 +80,23 @@ def test_numbers_of_one_s_own_are_mended_together(tmp_path: Path) -> None:
     assert found.report.errors == ()
     plan = make_plan(load(rewritten(path, tmp_path, *asked)))
     assert (plan.global_batch, plan.learning_rate, plan.total_steps) == (128, 0.08, 300_000)
+
+
+def test_what_a_remedy_uncovers_is_mended_too(tmp_path: Path) -> None:
+    """A full checkpoint's statistics would be frozen. It is a classifier's: they cannot be."""
+    prefix = classifier(tmp_path / "w")
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: job\nrecipe: efficientdet_d3\nbatch: {per_replica_batch: 2}\n"
+        f"train: {{fine_tune_checkpoint: {prefix}, fine_tune_type: full, norm: batch}}\n"
+    )
+    found = mended(path)
+    assert set(found.edits) == {
+        f"train.fine_tune_checkpoint={prefix}",
+        "train.fine_tune_type=classification",
+        "train.norm=moving",
+    }
+    assert (found.report.errors, found.report.warnings) == ((), ())
 
 
 def test_comments_of_a_spec_stay(tmp_path: Path) -> None:

@@ -105,8 +105,14 @@ def test_what_is_frozen_must_have_been_trained(tmp_path: Path, spec: Path, asked
     finding = only(bare, asked, name=NAME)
     assert finding.severity is Severity.ERROR
     assert "no checkpoint is named: it stays as it was drawn at random" in finding.evidence
-    assert found(spec, asked, name=NAME) == []
+    assert found(spec, asked, "train.fine_tune_type=full", name=NAME) == []
     assert found(bare, "train.freeze=['ClassPredictor']", name=NAME) == []
+
+
+def test_a_backbone_s_checkpoint_has_the_statistics_of_a_part(spec: Path) -> None:
+    finding = only(spec, "train.norm=frozen", name=NAME)
+    assert (finding.severity, finding.edits) == (Severity.WARNING, ("train.norm=auto",))
+    assert "a classification checkpoint has the statistics of a part" in finding.evidence
 
 
 def test_the_od_api_does_not_synchronise_nor_freeze_an_efficientnet(tmp_path: Path) -> None:

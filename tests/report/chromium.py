@@ -99,7 +99,8 @@ class Chromium:
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         self._call("Emulation.setDeviceMetricsOverride", size, session)
         self._events.clear()
-        self._call("Page.navigate", {"url": path.resolve().as_uri()}, session)
+        answer = self._call("Page.navigate", {"url": path.resolve().as_uri()}, session)
+        assert "errorText" not in answer, f"{path}: {answer['errorText']}"
         self._until("Page.loadEventFired", session)
         time.sleep(0.2)  # what a page logs after it has loaded
         measured = self._call(

@@ -152,16 +152,15 @@ def _categories(run: RunRecord) -> Markup | None:
     found = numbers.categories(run.results)
     if not found:
         return None
-    highest = max((v for _, v in found if v is not None), default=0.0) or 1.0
     return tag(
         "ol",
         [
             tag(
                 "li",
-                tag("span", name, cls="name"),
+                tag("span", name, cls="name", title=name),
                 tag(
                     "span",
-                    tag("span", cls="bar", style=f"width:{100 * (value or 0) / highest:.1f}%"),
+                    tag("span", cls="bar", style=f"width:{100 * (value or 0):.1f}%"),
                     cls="track",
                 ),
                 tag("span", "no truth" if value is None else numbers.points(value), cls="number"),

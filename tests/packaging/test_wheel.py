@@ -53,7 +53,11 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_has_its_data_files(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"launcher/odapi/object_detection.binpb", "launcher/py.typed"} <= names
+    assert {
+        "launcher/odapi/object_detection.binpb",
+        "launcher/py.typed",
+        "launcher/report/page.css",
+    } <= names
 
 
 def test_only_light_packages_come_with_it(empty: Path, tmp_path: Path) -> None:

@@ -38,16 +38,21 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def _moves_over_one(subject: Subject) -> bool:
     """Moments of the last step are those of its one micro-batch: `moving` is batch norm then."""
+    norm = subject.plan.norm
+    return norm.trained and norm.kind == "moving" and _averaged_over(subject) < norm.wanted
+
+
+def _averaged_over(subject: Subject) -> int:
+    """Images that a moment comes from: those of the step's micro-batches, where it moves."""
     plan, norm = subject.plan, subject.plan.norm
-    images = norm.images * plan.accumulation_steps
-    return norm.trained and norm.kind == "moving" and images < norm.wanted
+    return norm.images * (plan.accumulation_steps if norm.kind == "moving" else 1)
 
 
 def _too_few(subject: Subject) -> Finding:
     """Batch normalization as published, over fewer images than it was tuned on."""
     norm = subject.plan.norm
-    noise = norm.images <= _NOISE
-    moving = "; train.norm: moving is batch norm where a step has no more images"
+    noise = _averaged_over(subject) <= _NOISE
+    moving = f"; train.norm: moving averages over the {_averaged_over(subject):,} images of a step"
     return Finding(
         name=NAME,
         severity=Severity.ERROR if noise else Severity.WARNING,

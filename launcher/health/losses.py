@@ -72,7 +72,7 @@ def oscillating(facts: Facts) -> list[Finding]:
             evidence=f"between tenths of these steps the loss went up by {swings:.3g} in all and "
             f"came down again; its median is {typical:.3g}",
             cost=Cost("some of the mAP: steps that undo each other"),
-            remedy="Lower batch.learning_rate's peak, or use a larger global batch",
+            remedy="Lower the schedule's peak in the pipeline.config, or raise batch.global_batch",
         )
     ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from launcher.audit.stats import SplitStats, Stats
-from launcher.preflight.data_cost import percent
+from launcher.preflight.data_cost import many, percent
 
 CLASSES = 20
 """Lines about classes; --json has all."""
@@ -22,8 +22,8 @@ def _sets(stats: Stats) -> Iterator[str]:
     for s in stats.splits:
         part = "all of them" if s.decoded >= s.images else f"{s.decoded:,} of them"
         yield (
-            f"  {s.name:<6} {s.images:>9,} images in {s.files:,} files, {_bytes(s.file_bytes)}; "
-            f"{part} looked at:"
+            f"  {s.name:<6} {s.images:>9,} images in {many(s.files, 'file')}, "
+            f"{_bytes(s.file_bytes)}; {part} looked at:"
         )
         bad = f", {s.unusable:,} cannot be used" if s.unusable else ""
         yield (

@@ -10,7 +10,7 @@ from launcher.odapi.protos import Message
 from launcher.preflight import faults
 from launcher.preflight.anchors import MATCHED, Anchors, Array, anchors_of
 from launcher.preflight.contents import Contents
-from launcher.preflight.data_cost import percent
+from launcher.preflight.data_cost import many, percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.geometry import Resizer, resizer_of
 from launcher.preflight.reading import DataRead, Split
@@ -193,8 +193,8 @@ def _crowds(split: Split) -> Iterator[Finding]:
         NAME,
         Severity.INFO,
         contents.place(int(contents.owner[contents.crowd][0]), split.files),
-        f"{crowds:,} of {len(contents.boxes):,} {split.name} objects are crowds, in {images:,} "
-        f"images: {percent(share)}",
+        f"{crowds:,} of {len(contents.boxes):,} {split.name} objects are crowds, in "
+        f"{many(images, 'image')}: {percent(share)}",
         Cost(cost),
         "Nothing",
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from launcher.preflight import data_cost, shards
-from launcher.preflight.data_cost import percent
+from launcher.preflight.data_cost import many, percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import DataRead, Split
 from launcher.preflight.shards import Place
@@ -52,8 +52,8 @@ def _expected(split: Split, place: Place) -> Iterator[Finding]:
         NAME,
         severity,
         place(split.key),
-        f"{count:,} {split.name} images in {len(split.files):,} files, {expected:,} expected: "
-        f"{off}",
+        f"{count:,} {split.name} images in {many(len(split.files), 'file')}, {expected:,} "
+        f"expected: {off}",
         cost,
         f"Name all files in {split.key}, or correct {split.key}_images",
     )
@@ -113,7 +113,7 @@ def _few_files(train: Split, place: Place, workers: int) -> Iterator[Finding]:
             NAME,
             Severity.INFO,
             place("data.train"),
-            f"{len(train.files):,} train files for {workers:,} workers",
+            f"{many(len(train.files), 'train file')} for {workers:,} workers",
             Cost("nothing here, where workers share records; the OD API's own loop fails"),
             "Nothing",
         )

@@ -48,3 +48,8 @@ def percent(share: float) -> str:
     if 0 < value < 0.005:
         return "under 0.01 %"
     return "over 99.99 %" if text == "100" and value < 100 else f"{text} %"
+
+
+def many(count: int, what: str) -> str:
+    """1 file, 2 files."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

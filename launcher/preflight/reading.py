@@ -153,7 +153,7 @@ def _with_frames(split: Split, progress: bool) -> Split:
 
     bar = Progress(f"counting {split.name}", len(paths), "files", quiet_seconds=_quiet(progress))
     with ThreadPoolExecutor(_WALKERS) as pool, bar:
-        for one in pool.map(read, paths):
+        for one in pool.map(read, paths) if len(paths) > 1 else map(read, paths):
             if isinstance(one, DataError):
                 missing.append(one)
             else:

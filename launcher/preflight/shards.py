@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.preflight import data_cost
-from launcher.preflight.data_cost import percent
+from launcher.preflight.data_cost import many, percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import DataRead, Split
 from launcher.preflight.shard_sets import ShardSet
@@ -12,6 +12,8 @@ from launcher.preflight.shard_sets import ShardSet
 NAME = "data-shards"
 SERIOUS_SHARE = 0.1
 """Of the set's files that are nowhere: a copy that was cut short, no lost file or two."""
+UNKNOWN = 0.5
+"""What a wrong score counts beside a wrong training, in the order of findings."""
 _SHOWN = 5
 
 Place = Callable[[str], str]
@@ -89,7 +91,7 @@ def _cost(split: Split, share: float) -> Cost:
         return data_cost.of_share(share)
     return Cost(
         f"the mAP is of {percent(share)} of the val images: not one to compare with others",
-        1 - share,
+        UNKNOWN * (1 - share),
     )
 
 
@@ -147,7 +149,7 @@ def _two_in_a_pattern(split: Split, place: Place) -> Iterator[Finding]:
         inside = [one for one in split.sets if not one.paths.isdisjoint(paths)]
         if len({one.name for one in inside}) < 2:
             continue
-        named = ", ".join(f"{one.title} ({len(one.named):,} files)" for one in inside)
+        named = ", ".join(f"{one.title} ({many(len(one.named), 'file')})" for one in inside)
         yield Finding(
             NAME,
             Severity.WARNING,
@@ -169,7 +171,7 @@ def _shared(read: DataRead, place: Place) -> Iterator[Finding]:
             NAME,
             Severity.WARNING,
             place("data.val"),
-            f"train and val are the same {len(val):,} files",
+            f"train and val are the same {many(len(val), 'file')}",
             Cost("the mAP is of images that were trained on: it proves memory, nothing else", 0.5),
             "Keep it only to overfit on purpose; else name other images",
         )

@@ -97,7 +97,7 @@ def test_crowds(data: Any, make_record: Any) -> None:
     data.write()
     (found,) = data.find(NAME)
     assert found.severity is Severity.INFO
-    assert found.evidence == "1 of 40 train objects are crowds, in 1 images: 2.5 %"
+    assert found.evidence == "1 of 40 train objects are crowds, in 1 image: 2.5 %"
 
 
 def test_objects_that_are_too_small_to_see(data: Any, make_record: Any) -> None:

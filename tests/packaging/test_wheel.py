@@ -116,6 +116,8 @@ REFUSED = {
         "tf-models-research-object-detection==2.8.0.post1 tf-models-official==2.20.0 lvis==0.5.3`"
     ),
     ("data", "shapes", "out"): None,  # which of its packages it misses first is no contract
+    ("data", "stats", "d3.yaml"): None,
+    ("data", "view", "d3.yaml"): None,
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +173,22 @@ def test_sample_and_full(inside: Launcher, good: Path) -> None:
 
     assert decoded("--sample", "0") == 100  # one of each file
     assert decoded("--full") == decoded("--sample", "0", "--full") == 200
+
+
+def test_without_the_packages_for_data_the_rest_is_told(good: Path, env: dict[str, str]) -> None:
+    code = (
+        "import sys; sys.modules['numpy'] = None; from launcher.cli.main import run; "
+        "sys.exit(run(['check', 'good.yaml', '--set', 'batch.global_batch=16', "
+        "'--set', 'batch.per_replica_batch=4']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=good.parent, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "error    global-batch: 1 x 4 x 4 = 16 images a step" in done.stdout
+    assert "warning  data: the data was not looked at: numpy, which the data checks" in done.stdout
+    assert "pip install 'launcher[train]'" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ module.
 """
 
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -65,6 +66,12 @@ def read_frames(path: Path) -> Frames:
     sums: list[int] = []
     bad: list[BadFrame] = []
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
+            raise DataError(
+                "is no file, but a pipe or a device",
+                place=str(path),
+                remedy="Name only record files",
+            )
         file = os.open(path, os.O_RDONLY)
         try:
             size = os.fstat(file).st_size

@@ -1,0 +1,112 @@
+"""Reading: what is looked at, in how many processes, and what is not a file."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from launcher.errors import DataError
+from launcher.preflight import reading
+from launcher.preflight.contents import Contents
+from launcher.preflight.reading import read_data
+from launcher.records import read_records
+from launcher.records.frames import read_frames
+
+
+def test_frames_are_those_that_a_reader_finds(data: Any) -> None:
+    path = data.path("train", 2)
+    frames, records = read_frames(path), list(read_records(path))
+    assert frames.offsets.tolist() == [record.offset for record in records]
+    assert frames.sizes.tolist() == [len(record.data) + 16 for record in records]
+    assert frames.count == 5
+    assert len(set(frames.sums.tolist())) == 5
+    assert frames.file_bytes == path.stat().st_size
+
+
+def test_large_and_small_records_in_turn(tmp_path: Path) -> None:
+    """Pieces of the file, and the gaps between them."""
+    from launcher.records import RecordWriter
+
+    rng = np.random.default_rng(0)
+    sizes = [int(size) for size in 10 ** rng.uniform(0, 6, 80)] + [0, 1, 4080, 4096, 262_144]
+    path = tmp_path / "mixed"
+    with RecordWriter(path) as writer:
+        for size in sizes:
+            writer.write(bytes(size))
+    frames = read_frames(path)
+    assert (frames.sizes - 16).tolist() == sizes
+    assert frames.offsets.tolist() == [record.offset for record in read_records(path)]
+    same = [frames.sums[i] == frames.sums[-1] for i in range(len(sizes))]
+    assert same == [size == sizes[-1] for size in sizes]
+
+
+def test_the_sample_is_spread_over_all_files(data: Any) -> None:
+    read = read_data(data.plan(), sample=8, progress=False)
+    assert read.train.contents.file.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert read.train.contents.number.tolist() == [0, 4] * 4  # the first and the last one
+    assert not read.train.is_whole
+    assert read.val.is_whole
+    assert read.train.count == 20
+
+
+def test_full_looks_at_all(data: Any) -> None:
+    assert read_data(data.plan(), sample=1, full=True, progress=False).train.is_whole
+
+
+def test_several_processes_find_the_same(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.path("train", 1).write_bytes(data.path("train", 1).read_bytes()[:-3])
+    one = read_data(data.plan(), progress=False).train.contents
+    monkeypatch.setattr(reading, "_ONE_PROCESS", 0)
+    monkeypatch.setattr(reading, "_TASK", 2)
+    many = read_data(data.plan(), progress=False).train.contents
+    for name in vars(Contents()):
+        first, second = getattr(one, name), getattr(many, name)
+        if isinstance(first, np.ndarray):
+            np.testing.assert_array_equal(first, second, err_msg=name)
+        elif name != "faults":
+            assert first == second, name
+    assert [fault.place for fault in one.faults] == [fault.place for fault in many.faults]
+
+
+def test_a_pipe_is_not_waited_for(data: Any) -> None:
+    path = data.path("train", 1)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_frames(path)
+    assert any("a pipe or a device" in f.evidence for f in data.find("data-shards"))
+
+
+def test_a_link_to_nowhere(data: Any) -> None:
+    path = data.path("train", 1)
+    path.unlink()
+    path.symlink_to(data.folder / "gone")
+    assert any("No such file" in f.evidence for f in data.find("data-shards"))
+
+
+def test_importing_the_checks_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, launcher.preflight, launcher.audit, launcher.cli.data_look;"
+        "print([m for m in ('numpy', 'PIL', 'matplotlib', 'tensorflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_memory_stays_flat(data: Any) -> None:
+    """Four times as many records and bytes (7 MB more) cost under 2 MB."""
+    content = data.path("train", 0).read_bytes()
+    for index in range(40):
+        (data.folder / f"m.record-{index:05d}-of-00040").write_bytes(content * 64)
+    peaks = []
+    for files in ("0000?", "000??"):
+        plan = data.plan(train=str(data.folder / f"m.record-{files}-*"), val="gs://elsewhere")
+        read = read_data(plan, sample=50, progress=False)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert read.train.count == 40 * 64 * 5
+    assert peaks[1] - peaks[0] < 2 * 1024

@@ -86,10 +86,8 @@ def test_a_clock_that_is_set_back(run: SmallRun, tmp_path: Path) -> None:
     times = [row["time"] for row in run.rows()]
     assert times[0] - times[-1] > DAY / 2, "the clock of the workers was set back"
     assert told["updated"] < time.time() - DAY / 2, "and that of the supervisor"
-    # TensorFlow's own heartbeats go by the wall clock: the group is restarted, and nothing is lost.
-    assert told["restarts"] <= 1
-    if told["restarts"]:
-        assert "the machine's clock was set by -86,400 s just before" in run.log(0, "supervisor")
+    # TensorFlow's own heartbeats go by the wall clock: where a supervisor watches there are none.
+    assert (told["attempt"], told["restarts"]) == (0, 0)
     rows = read_train_rows(run.paths)
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     assert rows[-1]["images_seen"] == STEPS * GLOBAL_BATCH

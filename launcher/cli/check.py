@@ -83,10 +83,13 @@ def check(
 
 
 def _say_next(spec: Path, overrides: list[str], report: "Report") -> None:
+    import shlex
+
     if any(f.edits for f in (*report.errors, *report.warnings)):
-        options = "".join(f" --set {override}" for override in overrides)
+        options = "".join(f" --set {shlex.quote(override)}" for override in overrides)
         typer.echo(
-            f"`launcher check {spec}{options} --fix` writes a spec that mends them", err=True
+            f"`launcher check {shlex.quote(str(spec))}{options} --fix` writes a spec that mends them",
+            err=True,
         )
 
 

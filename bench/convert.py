@@ -1,6 +1,6 @@
 """Images a second of `launcher data convert` against the OD API's create_coco_tf_record.
 
-    .venv/bin/python bench/convert.py [--images 1500] [--rounds 5] [--commands 2]
+    .venv/bin/python bench/convert.py [--images 6000] [--rounds 5] [--commands 2]
     .venv/bin/python bench/convert.py --coco instances_val2017.json val2017
 
 The same annotations file and the same image files, converted in turn by both in this process, into
@@ -55,7 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=1500)
+    parser.add_argument("--images", type=int, default=6000, help="about 1 GB (default 6000)")
     parser.add_argument("--rounds", type=int, default=5, help="of each, in turn (default 5)")
     parser.add_argument("--commands", type=int, default=2, help="rounds of whole commands")
     parser.add_argument("--processes", type=int, help="of ours (default: one a core)")

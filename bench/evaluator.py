@@ -1,6 +1,7 @@
 """The evaluator's images a second against the OD API's `eager_eval_loop`.
 
     .venv/bin/python bench/evaluator.py [--images 512] [--rounds 3] [--size 128]
+    .venv/bin/python bench/evaluator.py --profile
 
 One process, the demo's SSD-MobileNetV2 x0.35, one checkpoint (fresh weights: each image has its 100
 detections) and one set of val records, scored in turn by both:
@@ -14,6 +15,7 @@ detections) and one set of val records, scored in turn by both:
 The peer traces its function again for each checkpoint, which has a fixed cost. `ratio` is of the
 steady state, without the peer's trace and first batch; `ratio_whole` is with them. The time of
 ours is always the whole. A second figure of the peer is with our batch size, for comparison.
+With --profile ours alone is taken apart: wall and CPU time of each part of a checkpoint.
 The last line is JSON.
 """
 
@@ -26,7 +28,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of each, in turn (default 3)")
     parser.add_argument("--size", type=int, default=128, help="pixels of an image's side")
     parser.add_argument("--skip-batched", action="store_true", help="leave the second peer out")
+    parser.add_argument("--profile", action="store_true", help="only where the time of ours goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "shapes"
@@ -75,6 +78,9 @@ def measure(pipeline: Any, data: Path, paths: RunPaths, options: argparse.Namesp
 
     tf.get_logger().setLevel("ERROR")
     ours, certified = our_evaluator(pipeline, data, paths)
+    if options.profile:
+        profile(ours, paths, options)
+        return
     peers = {"peer": Peer(pipeline, paths, batch=1)}
     if not options.skip_batched:
         peers["peer, batched"] = Peer(pipeline, paths, batch=BATCH)
@@ -153,6 +159,61 @@ def run_ours(scorer: Any, images: int) -> Timing:
         row = scorer.score(STEP)
     seconds = time.perf_counter() - started
     return Timing(seconds, images / seconds, row["mAP"])
+
+
+def profile(scorer: Any, paths: RunPaths, options: argparse.Namespace) -> None:
+    """A table of what a checkpoint is made of; the parts of detection are parts of it too."""
+    import tensorflow as tf
+
+    from launcher.evaluate import coco, follow, pictures
+    from launcher.evaluate.writers import write_png
+
+    detector = scorer._detector
+    predict = tf.function(
+        lambda images, shapes: detector.model.predict(images, shapes),
+        autograph=False,
+        input_signature=detector._infer.input_signature,
+    )
+    prefix = follow.prefix(paths.checkpoints, STEP)
+    detector.restore(prefix)
+    batches = [batch[2:] for batch in detector._dataset]
+    results = scorer._detect()
+    scores = coco.score_fast(scorer._dataset, results)
+    drawn = scorer._draw(results)
+    sheet = pictures.contact_sheet(drawn)
+    parts: dict[str, Callable[[], Any]] = {
+        "SHA-256 of the checkpoint": lambda: follow.digest(paths.checkpoints, STEP),
+        "restore it": lambda: detector.restore(prefix),
+        "detect": scorer._detect,
+        "  input alone: read, decode, resize": lambda: [None for _ in detector._dataset],
+        "  network alone": lambda: [predict(*batch) for batch in batches],
+        "  network, boxes, suppression": lambda: [detector._infer(*batch) for batch in batches],
+        "the 12 numbers": lambda: coco.score_fast(scorer._dataset, results),
+        "draw the pictures": lambda: scorer._draw(results),
+        "write the contact sheet": lambda: write_png(paths.picture(STEP), sheet),
+        "write TensorBoard's file": lambda: scorer._board.write(STEP, scores.numbers, drawn),
+        "whole checkpoint": lambda: run_ours(scorer, options.images),
+    }
+    times = {name: fastest(part, options.rounds) for name, part in parts.items()}
+    print(f"{options.images} images\n  {'':<36} {'wall ms':>9} {'CPU ms':>9} {'share':>7}")
+    whole = times["whole checkpoint"][0]
+    for name, (wall, cpu) in times.items():
+        print(f"  {name:<36} {wall:>9.1f} {cpu:>9.1f} {wall / whole:>7.1%}")
+    result = {"name": "evaluator_profile", "ratio": round(times["detect"][0] / whole, 3)}
+    result |= {"ours": round(times["detect"][0], 1), "peer": round(whole, 1)}
+    print(json.dumps(result | {"unit": "ms to detect, of ms a checkpoint"}))
+
+
+def fastest(part: Callable[[], Any], rounds: int) -> tuple[float, float]:
+    """Milliseconds of wall and of CPU time; one call before does not count."""
+    part()
+    times = []
+    for _ in range(rounds):
+        began, cpu = time.perf_counter(), time.process_time()
+        part()
+        times.append((time.perf_counter() - began, time.process_time() - cpu))
+    wall, cpu = min(times)
+    return wall * 1e3, cpu * 1e3
 
 
 class Peer:

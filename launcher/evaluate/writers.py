@@ -19,14 +19,13 @@ of the time of a small set's checkpoint."""
 
 def write_png(path: Path, picture: Image.Image) -> None:
     """Atomically. Raises StorageError."""
-    encoded = io.BytesIO()
-    picture.save(encoded, format="PNG", compress_level=PNG_LEVEL)
+    encoded = _png(picture)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(encoded.getvalue())
+            file.write(encoded)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except OSError as e:
@@ -34,6 +33,12 @@ def write_png(path: Path, picture: Image.Image) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _png(picture: Image.Image) -> bytes:
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG", compress_level=PNG_LEVEL)
+    return encoded.getvalue()
 
 
 class TensorBoard:
@@ -47,7 +52,6 @@ class TensorBoard:
         self, step: int, numbers: Mapping[str, float], pictures: Sequence[Image.Image]
     ) -> None:
         """Raises StorageError."""
-        import numpy as np
         import tensorflow as tf
 
         try:
@@ -59,8 +63,7 @@ class TensorBoard:
                     if numbers[name] >= 0:  # -1 is "nothing of this size": no point of a curve
                         tf.summary.scalar(f"coco/{name}", numbers[name])
                 for number, picture in enumerate(pictures):
-                    image = np.asarray(picture.convert("RGB"))[np.newaxis]
-                    tf.summary.image(f"val/{number}", image)
+                    _write_picture(f"val/{number}", picture)
             self._writer.flush()
         except (OSError, tf.errors.OpError) as e:
             error = e if isinstance(e, OSError) else OSError(str(e).splitlines()[0])
@@ -70,3 +73,14 @@ class TensorBoard:
         with contextlib.suppress(Exception):
             if self._writer is not None:
                 self._writer.close()
+
+
+def _write_picture(tag: str, picture: Image.Image) -> None:
+    """What `tf.summary.image` writes, in a quarter of its time, most of which is the packing."""
+    import tensorflow as tf
+    from tensorboard.plugins.image.metadata import create_summary_metadata
+
+    sides = [str(side).encode() for side in picture.size]
+    content = tf.constant([*sides, _png(picture.convert("RGB"))])
+    metadata = create_summary_metadata(display_name=None, description=None)
+    tf.summary.write(tag, content, metadata=metadata)

@@ -71,6 +71,9 @@ def _disagreeing(read: DataRead, split: Split) -> Iterator[Finding]:
     wrong = split.contents.disagreeing
     if not wrong:
         return
+    c = split.contents
+    differ = (c.own_label != -1) & (c.label > 0) & (c.own_label != c.label)
+    first = int(c.owner[int(np.argmax(differ))])
     texts = read.labels.texts or {}
     (text, label), _ = max(wrong.items(), key=lambda item: item[1])
     objects = sum(wrong.values())
@@ -80,7 +83,7 @@ def _disagreeing(read: DataRead, split: Split) -> Iterator[Finding]:
     yield Finding(
         NAME,
         Severity.WARNING,
-        split.contents.place(0, split.files),
+        c.place(first, split.files),
         f'{objects:,} of {len(split.contents.boxes):,} {split.name} objects have a name and an id '
         f'of two classes: "{text}" is {texts.get(text)} in the label map, the record says {label}, '
         f"which is {own} there",

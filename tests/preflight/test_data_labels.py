@@ -52,6 +52,14 @@ def test_a_name_and_an_id_of_two_classes(data: Any, make_record: Any) -> None:
     assert '"dog" is 1 in the label map, the record says 2, which is "cat" there' in train.evidence
 
 
+def test_the_record_that_disagrees_is_named(data: Any, make_record: Any) -> None:
+    data.records["train"][2][3] = make_record(7) | {"image/object/class/label": [3, 2]}
+    data.write()
+    (found,) = data.find(NAME)
+    assert found.evidence.startswith("1 of 40 train objects have a name and an id of two classes")
+    assert "train.record-00002-of-00004: record 3 at byte" in found.place
+
+
 def test_a_head_that_is_too_small(data: Any) -> None:
     found = data.find(NAME, num_classes=2)
     head = next(f for f in found if "num_classes 2" in f.evidence)

@@ -68,6 +68,17 @@ def test_the_story_in_one_screen(inside: Launcher, work: Path, data: Path) -> No
 
 
 @needs_seed
+def test_the_page_says_what_the_command_says(inside: Launcher, work: Path, data: Path) -> None:
+    """What is found in the file; the data of the page are as many as COCO's."""
+    seed_like.config(work, data)
+    told = inside("check", "d3/pipeline.config", "--set", "cluster.gpus_per_worker=1").stdout
+    told = told[told.index("warning  image-budget") : told.index("note ")]
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    there = page[page.index("    warning  image-budget") : page.index("    note ")]
+    assert there.replace("\n    ", "\n").lstrip() == told.replace("d3/pipeline", "pipeline")
+
+
+@needs_seed
 def test_json(inside: Launcher, work: Path, data: Path) -> None:
     seed_like.config(work, data)
     done = inside("check", "d3/pipeline.config", *TWO, "--json")
@@ -105,6 +116,9 @@ def test_fix_prints_the_spec_alone(inside: Launcher, work: Path, data: Path) -> 
     done = inside("check", "d3/pipeline.config", *TWO, *SMALL, "--fix")
     (work / "printed.yaml").write_text(done.stdout)
     assert load(work / "printed.yaml").pipeline_config == path
+    (work / "beside").mkdir()
+    around = inside("check", "../d3/pipeline.config", *TWO, *SMALL, "--fix", cwd=work / "beside")
+    assert around.stdout == done.stdout
     found = json.loads(
         inside("check", "d3/pipeline.config", *TWO, *SMALL, "--fix", "--json").stdout
     )

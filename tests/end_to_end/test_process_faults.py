@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from launcher.contract import read_jsonl
+from launcher.render.local import LocalJob
 from launcher.run_record import read_train_rows
 from tests.end_to_end.small_run import GLOBAL_BATCH, SINGLE, SmallRun, make_run
 
@@ -25,7 +26,8 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
 STEPS = 120
 CHECKPOINT_STEPS = 10
-STALL_SECONDS = 30.0
+STALL_SECONDS = 20.0
+FROZEN_SECONDS = LocalJob.frozen_seconds
 LEAVE_SECONDS = 20.0
 """How soon the others have left when one of the group is gone."""
 
@@ -78,7 +80,7 @@ def test_stop_of_a_worker_is_noticed_and_named(run: SmallRun) -> None:
     began = time.monotonic()
     os.kill(run.pid("worker-1"), signal.SIGSTOP)
     told = run.wait_attempt(attempt + 1)
-    assert time.monotonic() - began < STALL_SECONDS + LEAVE_SECONDS
+    assert time.monotonic() - began < FROZEN_SECONDS + LEAVE_SECONDS
     assert told["reason"] == "peer-lost"
     assert told["message"].startswith("worker-1 was stopped by a signal (SIGSTOP)")
     assert restarts(run) == used + 1

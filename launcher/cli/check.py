@@ -35,10 +35,6 @@ def check(
         typer.Option("--sample", metavar="N", min=0, help="Images to decode of each set."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Decode every image.")] = False,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option("--gpu-memory", metavar="GIB", help="Memory of one accelerator, as 24."),
-    ] = None,
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +60,7 @@ def check(
         raise UsageError("-o and -i are for --fix", remedy="Give --fix, too")
     if output and in_place:
         raise UsageError("-o and -i exclude each other", remedy="Give one of them")
-    options = Options(sample=sample, full=full, gpu_memory=gpu_memory)
+    options = Options(sample=sample, full=full)
     job = load(spec, overrides, None, run_dir)
     found = api.check(job, options)
     shown = found.strict() if strict else found
@@ -86,11 +82,9 @@ def _say_next(spec: Path, overrides: list[str], report: "Report") -> None:
     import shlex
 
     if any(f.edits for f in (*report.errors, *report.warnings)):
-        options = "".join(f" --set {shlex.quote(override)}" for override in overrides)
-        typer.echo(
-            f"`launcher check {shlex.quote(str(spec))}{options} --fix` writes a spec that mends them",
-            err=True,
-        )
+        options = [part for override in overrides for part in ("--set", override)]
+        command = shlex.join(["launcher", "check", str(spec), *options, "--fix"])
+        typer.echo(f"`{command}` writes a spec that mends them", err=True)
 
 
 def _write_mended(
@@ -106,9 +100,10 @@ def _write_mended(
     from launcher.cli.findings import print_report, summary
     from launcher.contract import write_text
     from launcher.errors import UsageError
-    from launcher.preflight.mend import is_bare, mended_text, original_text
+    from launcher.preflight.mend import mended_text, original_text
+    from launcher.spec.load import is_bare
 
-    if in_place and is_bare(spec, mended.spec):
+    if in_place and is_bare(spec):
         raise UsageError(
             "is a pipeline.config, and what is mended is a job spec",
             place=str(spec),

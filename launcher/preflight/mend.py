@@ -10,7 +10,7 @@ from launcher.preflight.finding import Finding, Severity
 from launcher.preflight.run import Report
 from launcher.spec import JobSpec, load
 from launcher.spec.edit import edited
-from launcher.spec.load import PATHS
+from launcher.spec.load import PATHS, is_bare
 from launcher.spec.overrides import changes_of
 from launcher.spec.yaml_tree import parse
 
@@ -62,16 +62,12 @@ def _texts(edits: dict[str, str]) -> list[str]:
 
 def original_text(path: Path, spec: JobSpec) -> str:
     """The spec as it is written; of a bare pipeline.config the spec that it stands for."""
-    if not is_bare(path, spec):
+    if not is_bare(path):
         return path.read_text(encoding="utf-8-sig")
     return (
         f"# A job on {path.name}, as `launcher check --fix` mended it.\n"
         f"name: {spec.name}\npipeline_config: {spec.pipeline_config}\n"
     )
-
-
-def is_bare(path: Path, spec: JobSpec) -> bool:
-    return spec.pipeline_config is not None and path.absolute() == spec.pipeline_config
 
 
 def mended_text(

@@ -60,6 +60,11 @@ def from_mapping(
     return _checked(Tree(_copied(values)), Origin(), Path(folder), overrides)
 
 
+def is_bare(path: Path) -> bool:
+    """Whether `path` is a pipeline.config in place of a spec. Raises SpecError."""
+    return _is_pipeline(path, _read(path))
+
+
 def _read(path: Path) -> str:
     place = str(path)
     try:

@@ -13,6 +13,7 @@ from launcher.preflight.evidence import (
     NORM_OVER_FOUR_LOST,
     NORM_OVER_TWO,
     NORM_OVER_TWO_LOST,
+    OTHER_NORMS,
     moving_cost,
 )
 from launcher.preflight.finding import Cost, Finding, Severity
@@ -87,9 +88,7 @@ def _cost_of(kind: str) -> Cost:
     if kind == "moving":
         cost = moving_cost()
         return Cost(f"{cost.text}; with batch norm 0.02 in place of 0.42", cost.lost)
-    if kind == "frozen":
-        return Cost("none that is known, where the checkpoint's data are like yours", 0.02)
-    return Cost("no figure of this version is known (docs/recipes.md)", 0.2)
+    return OTHER_NORMS.get(kind, Cost("no figure is known (docs/recipes.md)", 0.2))
 
 
 def _counted(subject: Subject) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import launcher as launcher_api
 from launcher import api
 from launcher.preflight import Cost, Finding, Severity
 from launcher.spec import load
@@ -203,6 +204,12 @@ def test_without_the_packages_for_data_the_rest_is_told(good: Path, env: dict[st
     assert "error    global-batch: 1 x 4 x 4 = 16 images a step" in done.stdout
     assert "warning  data: the data was not looked at: numpy, which the data checks" in done.stdout
     assert "pip install 'launcher[train]'" in done.stdout
+
+
+def test_from_python(good: Path) -> None:
+    report = launcher_api.check(launcher_api.load(good))
+    assert report.passed
+    assert not launcher_api.check(launcher_api.load(good, ["batch.global_batch=16"])).passed
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,13 @@ def test_what_is_asked_for_by_name_is_a_note(spec: Path) -> None:
     assert "0.75 in place of 0.77, 0.69 in place of 0.80" in finding.cost.text
 
 
+@pytest.mark.parametrize(("kind", "figure"), [("renorm", "0.34"), ("group", "0.32")])
+def test_other_norms_have_their_own_figures(spec: Path, kind: str, figure: str) -> None:
+    finding = only(spec, "batch.per_replica_batch=2", f"train.norm={kind}", name=NAME)
+    assert finding.severity is Severity.INFO
+    assert f"{figure} in place of 0.42" in finding.cost.text
+
+
 def test_moving_over_one_micro_batch_is_batch_norm(spec: Path) -> None:
     asked = ("batch.per_replica_batch=2", "batch.global_batch=2")
     finding = only(spec, *asked, name=NAME)

@@ -16,6 +16,7 @@ _ONE_BYTE = [bytes((n,)) for n in range(_MANY)]
 
 _FIRST, _SECOND = b"\x0a", b"\x12"  # tags of fields 1 and 2 with a length
 _KIND_TAGS = {bytes: b"\x0a", float: b"\x12", int: b"\x1a"}  # of Feature's oneof
+_SMALL = 1024  # bytes of a payload: most sizes come again
 _LEAST_INT, _MOST_INT = -(1 << 63), (1 << 63) - 1
 
 
@@ -51,18 +52,21 @@ def _feature(name: str, value: Any) -> tuple[bytes, bytes]:
 
 def _entry(name: str, tags: bytes, payload: bytes) -> tuple[bytes, bytes]:
     """One entry of the map of features: what stands before the payload, and the payload."""
-    size, head = len(payload), b""
+    size = len(payload)
+    return (_known_head if size < _SMALL else _head)(name, tags, size), payload
+
+
+def _head(name: str, tags: bytes, size: int) -> bytes:
+    """The lengths from the inside outwards, each with its tag; and the entry's key."""
+    head = b""
     for tag in reversed(tags):
         head = _ONE_BYTE[tag] + _varint(size + len(head)) + head
-    head = _key(name) + _varint(size + len(head)) + head
-    return _FIRST + _varint(size + len(head)) + head, payload
-
-
-@lru_cache(maxsize=64)
-def _key(name: str) -> bytes:
-    """An entry's key, and the tag of its value."""
     key = name.encode()
-    return _FIRST + _varint(len(key)) + key + _SECOND
+    head = _FIRST + _varint(len(key)) + key + _SECOND + _varint(size + len(head)) + head
+    return _FIRST + _varint(size + len(head)) + head
+
+
+_known_head = lru_cache(maxsize=4096)(_head)  # the same names with the same few sizes
 
 
 def _varint(number: int) -> bytes:

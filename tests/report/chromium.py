@@ -5,6 +5,7 @@ are skipped.
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -38,14 +39,14 @@ class Seen:
     height: int
     complaints: list[str]
     picture: bytes
-    """PNG of the whole page."""
+    """PNG."""
 
 
 class Chromium:
     """`with Chromium() as browser: browser.look(path, width=400)`."""
 
     def __enter__(self) -> Self:
-        self._profile = TemporaryDirectory(prefix="chromium-")
+        self._profile = TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
 
@@ -77,7 +78,10 @@ class Chromium:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._process.terminate()
+        with contextlib.suppress(OSError, AssertionError):
+            self._call(
+                "Browser.close", {}
+            )  # its helpers end with it, as they may not after SIGTERM
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -87,8 +91,11 @@ class Chromium:
         os.close(self._out)
         self._profile.cleanup()
 
-    def look(self, path: Path, width: int = 1100, dark: bool = False) -> Seen:
-        """Open a file as a user does, in a window of this width."""
+    def look(
+        self, path: Path, width: int = 1100, dark: bool = False, *, whole: bool = True
+    ) -> Seen:
+        """Open a file as a user does, in a window of this width. `whole`: the picture is of all of
+        the page, else of what the window shows."""
         target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attach = {"targetId": target, "flatten": True}
         session = self._call("Target.attachToTarget", attach)["sessionId"]
@@ -113,7 +120,7 @@ class Chromium:
             session,
         )["result"]["value"]
         shot = self._call(
-            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True}, session
+            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole}, session
         )
         complaints = [text for event in self._events if (text := _complaint(event, path))]
         self._call("Target.closeTarget", {"targetId": target})

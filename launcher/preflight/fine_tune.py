@@ -196,5 +196,5 @@ def _rate(subject: Subject) -> Iterator[Finding]:
 
 def _place(subject: Subject) -> str:
     if subject.spec.train.fine_tune_checkpoint or not subject.file:
-        return subject.spec.place(_CHECKPOINT)
+        return subject.place_in_spec(_CHECKPOINT)
     return subject.place_in_file("train_config", "fine_tune_checkpoint")

@@ -57,7 +57,7 @@ def _too_few(subject: Subject) -> Finding:
     return Finding(
         name=NAME,
         severity=Severity.ERROR if noise else Severity.WARNING,
-        place=subject.spec.place(_KEY),
+        place=subject.place_in_spec(_KEY),
         evidence=_counted(subject)
         + (moving if norm.kind == "moving" else ": accumulation does not mend that"),
         cost=Cost(NORM_OVER_TWO, NORM_OVER_TWO_LOST)
@@ -75,7 +75,7 @@ def _replaced(subject: Subject) -> Finding:
     return Finding(
         name=NAME,
         severity=Severity.INFO if stated else Severity.WARNING,
-        place=subject.spec.place(_KEY),
+        place=subject.place_in_spec(_KEY),
         evidence=f"{_counted(subject)}. This run normalizes with {_KEY}: {norm.kind}",
         cost=_cost_of(norm.kind),
         remedy=f"{_first_remedies(subject)}. Else keep {_KEY}: {norm.kind}",
@@ -154,7 +154,7 @@ def _frozen_from_nothing(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         name=NAME,
         severity=Severity.ERROR,
-        place=subject.spec.place(key),
+        place=subject.place_in_spec(key),
         evidence=(
             f"{f'{_KEY}: frozen' if asked else 'the backbone is frozen'}, and no checkpoint is "
             "named: it stays as it was drawn at random"
@@ -169,7 +169,7 @@ def _frozen_in_part(subject: Subject, kind: str) -> Finding:
     return Finding(
         name=NAME,
         severity=Severity.WARNING,
-        place=subject.spec.place(_KEY),
+        place=subject.place_in_spec(_KEY),
         evidence=(
             f"{_KEY}: frozen, and a {kind} checkpoint has the statistics of a part of the layers: "
             "those of the others stay at 0 and 1"

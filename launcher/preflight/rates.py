@@ -122,7 +122,7 @@ def _cost_of_warmup(share: Fraction, images: int) -> Cost:
 
 def _place(subject: Subject, of_run: bool) -> str:
     if of_run and subject.spec.recipe is not None:
-        return subject.spec.place("batch.lr_scaling")
+        return subject.place_in_spec("batch.lr_scaling")
     field = {"cosine_decay": "learning_rate_base", "constant": "learning_rate"}
     facts = subject.own or subject.run
     return subject.place_in_file("train_config", field.get(facts.schedule, "initial_learning_rate"))

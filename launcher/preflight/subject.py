@@ -98,12 +98,18 @@ class Subject:
         dotted = f"{section}.{field}"
         return f"{name}:{line}: {dotted}" if line else f"{name}: {dotted}"
 
+    def place_in_spec(self, key: str) -> str:
+        """As the spec names it; a bare pipeline.config has no such key, so that is said."""
+        origin, place = self.spec.origin, self.spec.place(key)
+        is_bare = bool(origin.file) and not origin.lines
+        return f"{key} (of a spec, or --set)" if is_bare and not place.startswith("--") else place
+
     def place_of_data(self, key: str) -> str:
         """Of data.train, data.val or data.label_map: the file's field where the spec has none."""
         field = _READERS.get(key)
         name = key.partition(".")[2]
         if field is None or self.file is None or getattr(self.spec.data, name, None):
-            return self.spec.place(key)
+            return self.place_in_spec(key)
         return self.place_in_file(*field)
 
     def place_of_run(self, key: str, section: str, field: str) -> str:
@@ -111,7 +117,7 @@ class Subject:
         part, _, name = key.partition(".")
         set_here = name in getattr(self.spec, part).model_fields_set
         if set_here or not self.source.file or self.source.follows_recipe:
-            return self.spec.place(key)
+            return self.place_in_spec(key)
         return self.place_in_file(section, field)
 
 

@@ -49,7 +49,7 @@ def not_falling(facts: Facts) -> list[Finding]:
             evidence=f"{evidence} (medians of tenths, without regularization)",
             cost=NOTHING_LEARNED,
             remedy="Run `launcher check` on the spec: rate against batch, labels, boxes. A rate "
-            "that is 2 to 10 times lower tells whether the rate is at fault",
+            "that is far too high does this, and one that is far too low",
         )
     ]
 

@@ -69,10 +69,10 @@ def behind(facts: Facts) -> list[Finding]:
             place=f"metrics/eval.jsonl: step {last:,}",
             evidence=f"the best mAP is {POINTS * highest:.2f} {target}after "
             f"{facts.images(last):,} images, {part:.0%} of the training; runs that ended well had "
-            f"{lowest_at(part):.0%} of their final mAP by then ({len(TRAJECTORIES)} runs of "
+            f"{lowest_at(BY):.0%} of their final mAP by half of it ({len(TRAJECTORIES)} runs of "
             "`make demo`)",
             cost=Cost("most of the mAP", 0.9),
-            remedy="Cancel it. `launcher check` on the spec, then `launcher data view`: labels and "
+            remedy="Do not wait for its end. `launcher check` on the spec, then `launcher data view`: labels and "
             "boxes as the model gets them",
         )
     ]

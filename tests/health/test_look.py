@@ -33,7 +33,7 @@ def test_a_map_far_below_the_target() -> None:
 def test_a_map_that_stays_at_zero() -> None:
     (finding,) = scores.behind(scored((50, 0.0), (100, 0.0004)))
     assert "the best mAP is 0.04 after 3,200 images, 50% of the training" in finding.evidence
-    assert "58% of their final mAP by then" in finding.evidence
+    assert "58% of their final mAP by half of it" in finding.evidence
     assert scores.behind(scored((50, 0.0), (90, 0.0))) == []  # too early to say
     assert scores.behind(scored((50, 0.0), (100, 0.05))) == []
     assert scores.behind(scored((50, 0.2), (100, 0.0))) == []  # not flat

@@ -72,7 +72,7 @@ def behind(facts: Facts) -> list[Finding]:
             f"{lowest_at(BY):.0%} of their final mAP by half of it ({len(TRAJECTORIES)} runs of "
             "`make demo`)",
             cost=Cost("most of the mAP", 0.9),
-            remedy="Do not wait for its end. `launcher check` on the spec, then `launcher data view`: labels and "
-            "boxes as the model gets them",
+            remedy="Do not wait for its end. `launcher check` on the spec, then "
+            "`launcher data view`: labels and boxes as the model gets them",
         )
     ]

@@ -213,17 +213,23 @@ def _unmatched(train: Split, pipeline: Message, *, published: bool) -> Iterator[
     serious = found.unmatched >= MOST_OF_THEM and not published
     resizer = resizer_of(pipeline.model)
     smallest, largest = found.anchors.smallest, found.anchors.largest
-    parts = [
-        f"{percent(small.sum() / len(side))} are smaller than the smallest anchor "
-        f"({smallest:.0f} px)",
-        f"{percent(large.sum() / len(side))} larger than the largest ({largest:.0f} px)",
-    ]
+    parts = []
+    if small.any():
+        parts.append(
+            f"{percent(small.sum() / len(side))} are smaller than the smallest anchor "
+            f"({smallest:.0f} px)"
+        )
+    if large.any():
+        parts.append(
+            f"{percent(large.sum() / len(side))} larger than the largest ({largest:.0f} px)"
+        )
+    where = ", ".join(parts) or f"they lie between the anchors ({smallest:.0f} to {largest:.0f} px)"
     yield Finding(
         NAME,
         Severity.WARNING if serious else Severity.INFO,
         contents.place(int(contents.owner[worst]), train.files),
         f"{percent(found.unmatched)} of {len(side):,} train objects have no anchor over {MATCHED} "
-        f"IoU at {resizer} px: {', '.join(parts if large.any() else parts[:1])}",
+        f"IoU at {resizer} px: {where}",
         Cost("the published mAP was reached with these objects" if published
              else "each gets one anchor that fits badly: such objects are found less often",
              0.0 if published else 0.3 * found.unmatched),

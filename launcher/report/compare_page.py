@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from launcher.contract import write_text
 from launcher.report.chart import COLORS, Chart, Series, figure
 from launcher.report.compare import Comparison, written
-from launcher.report.markup import tag
+from launcher.report.markup import Markup, tag
 from launcher.report.page import document, section, table
+
+SHORT = 16
+"""Characters of a value that is not broken into two lines."""
 
 
 def write(found: Comparison, path: Path) -> Path:
@@ -19,7 +23,7 @@ def write(found: Comparison, path: Path) -> Path:
 def page(found: Comparison) -> str:
     names = found.names
     title = " against ".join(names)
-    outcome = [(key, *map(written, values)) for key, values in found.outcome.items()]
+    outcome = [(key, *map(_cell, values)) for key, values in found.outcome.items()]
     content = [
         tag("header", tag("h1", title)),
         section("What came out", table(("", *names), outcome)),
@@ -28,13 +32,23 @@ def page(found: Comparison) -> str:
     content += [
         section(
             f"What differs: {part}",
-            table(("", *names), [(key, *map(written, v)) for key, v in differing.items()])
+            table(("", *names), [(_key(key), *map(_cell, v)) for key, v in differing.items()])
             if differing
             else tag("p", "nothing" if part in found.known else "not recorded", cls="none"),
         )
         for part, differing in found.differences.items()
     ]
     return document(f"{title}: compared", content)
+
+
+def _key(key: str) -> Markup:
+    """A dotted key, which may be broken anywhere: pipeline.config's are long."""
+    return tag("span", key, cls="key")
+
+
+def _cell(value: Any) -> Markup:
+    text = written(value)
+    return tag("span", text, cls="short" if len(text) <= SHORT else None)
 
 
 def _charts(found: Comparison) -> Sequence[Chart]:

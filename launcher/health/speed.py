@@ -9,8 +9,8 @@ WAITS = 0.2
 """Share of a step in which the input is waited for."""
 NEWEST = 20
 """Rows, each of which is a mean over about 20 steps already."""
-SLOW = 1.3
-"""Times the median of the other workers."""
+SLOW = 1.5
+"""Times the median of the other workers. Two equal ones on one core differed by up to 1.29."""
 
 
 def input_bound(facts: Facts) -> list[Finding]:

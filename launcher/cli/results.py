@@ -82,7 +82,9 @@ def compare(
     run_dir: RunDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what differs between runs - spec, plan, data, versions - beside what came out.
+    """Say what differs between runs beside what came out of them.
+
+    What differs: spec, plan, pipeline.config, fingerprints of the data, versions.
 
     \b
     Examples:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from launcher.contract import append_jsonl
 from launcher.report import compare_page, page
 from launcher.report.compare import compare
 from tests.report import made_run
@@ -27,6 +28,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     long = "a-category-with-quite-a-long-name " * 3
     one = made_run.make(folder / "one", name="a-name-that-is-as-long-as-names-may-be-0123456789")
     two = made_run.make(folder / "two", 20.0, name="two", recipe=long)
+    path = "/mnt/a_disk_of_another_machine_with_a_long_name" * 4 + "/train.record-00000-of-00004"
+    append_jsonl(one.bad_records(0), {"place": f"{path}: record 7 at byte 35722", "what": "x"})
+    append_jsonl(one.eval_metrics, {"step": 150, "error": path})
+    append_jsonl(one.events, made_run.event(290, "FAILED", "bad-data", 1, message=path))
     runs = [made_run.record(one, message=long * 4), made_run.record(two)]
     return [
         page.write(runs[0]),

@@ -35,6 +35,15 @@ def check(
         typer.Option("--sample", metavar="N", min=0, help="Images to decode of each set."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Decode every image.")] = False,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-memory",
+            metavar="GIB",
+            min=0,
+            help="Memory of one accelerator, as 24: do the images of a replica fit?",
+        ),
+    ] = None,
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +69,7 @@ def check(
         raise UsageError("-o and -i are for --fix", remedy="Give --fix, too")
     if output and in_place:
         raise UsageError("-o and -i exclude each other", remedy="Give one of them")
-    options = Options(sample=sample, full=full)
+    options = Options(sample=sample, full=full, gpu_memory=gpu_memory)
     job = load(spec, overrides, None, run_dir)
     found = api.check(job, options)
     shown = found.strict() if strict else found

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Options:
     """`sample` is how many images of each set are decoded, None for the default of the data checks;
-    `full` decodes all of them."""
+    `full` decodes all of them. `gpu_memory` is of one accelerator, in GiB."""
 
     sample: int | None = None
     full: bool = False
+    gpu_memory: float | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.errors import MissingExtraError
 from launcher.planning import Plan
-from launcher.preflight import budget, evaluation
+from launcher.preflight import budget, evaluation, memory
 from launcher.preflight.configuration import configuration_findings
 from launcher.preflight.finding import Cost, Finding, Severity, ordered, stricter
 from launcher.preflight.options import Options
@@ -70,6 +70,7 @@ def check(plan: Plan, options: Options) -> Report:
         *configuration_findings(subject),
         *evaluation.crowded(subject, data.train.most_objects if data else None),
         *budget.epochs(subject, data.train.images if data else None),
+        *memory.check(subject, options.gpu_memory),
         *found,
     ]
     return Report(plan.name, plan.recipe, plan.target_map, tuple(ordered(findings)), data)

@@ -179,6 +179,16 @@ def test_strict_makes_warnings_errors(inside: Launcher, good: Path) -> None:
     assert "error    batch-norm: 3 images a statistic" in strict.stdout
 
 
+def test_gpu_memory(inside: Launcher, good: Path) -> None:
+    done = inside("check", "good.yaml", "--set", "batch.per_replica_batch=8", "--gpu-memory", "24")
+    assert done.returncode == 3
+    assert re.search(r"error    memory: the tensors of 8 images at once need .* of 24", done.stdout)
+    assert "train.recompute: true first" in done.stdout
+    fits = inside("check", "good.yaml", "--gpu-memory", "24")
+    assert fits.returncode == 0
+    assert "memory: the tensors of 4 images at once need 1" in fits.stdout
+
+
 def test_sample_and_full(inside: Launcher, good: Path) -> None:
     def decoded(*options: str) -> int:
         done = inside("check", "good.yaml", "--json", *options)

@@ -7,6 +7,8 @@ division     replicas x per-replica batch x accumulation, or the nearest valid c
 data         records, label map, counts, classes, weights
 norm         over how many images batch normalization works
 effective    the patched pipeline.config
+departures   how far a file's numbers are from a reference's
+memory       of one accelerator, by the shapes of a step's tensors
 warnings     what a person should know
 plan, make   the result
 table        the same for people

@@ -9,6 +9,7 @@ PLAIN: dict[str, Row] = {
     "efficientdet_d0": (42.7, 0.2, 874.1),
     "efficientdet_d3": (108.5, 0.4, 4886.3),
     "ssd_mobilenet_v2_fpnlite_320": (20.2, 0.2, 188.0),
+    "ssd_resnet50_v1_fpn_640": (250.8, 0.3, 1037.5),
 }
 RECOMPUTED: dict[str, Row] = {}
 """With train.recompute."""

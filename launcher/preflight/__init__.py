@@ -11,6 +11,7 @@ batch           images in a step                    rates      learning rate and
 normalization   images of a statistic               budget     images of the whole training
 schedule        boundaries and their end            evaluation what makes a score incomparable
 ignored         fields that nobody reads            fine_tune  the weights it starts from
+memory          whether a replica's images fit
 mend            a spec without the errors
 data            the checks of the data; reading and contents are what they look at
 """

@@ -99,6 +99,8 @@ def _made(
     config = pipelines.parse(plan.pipeline_text, plan.name)
     config.train_input_reader.tf_record_input_reader.input_path[:] = [str(records)]
     pipelines.write(folder / "pipeline.config", config)
+    if not config.train_config.data_augmentation_options:
+        draws = 0  # they would all be the same
     with Progress("drawing", len(chosen) * (1 + draws)) as progress:
         draw(
             folder / "pipeline.config", folder, draws=draws, seed=plan.worker_config.seed,

@@ -157,8 +157,7 @@ def test_it_does_not_write_over_something_else(good: Path, launcher: Any, tmp_pa
 
 @pytest.mark.tensorflow
 def test_the_workers_own_input_draws(varied: Path, tmp_path: Path) -> None:
-    """Resized as the pipeline says; what is drawn without augmentation has the record's boxes;
-    with it, training's: seed and position alone decide."""
+    """Resized as the pipeline says, with the record's boxes; and once more as it is augmented."""
     rows = []
 
     def keep(pipeline: Path, out: Path, **options: Any) -> None:
@@ -171,11 +170,9 @@ def test_the_workers_own_input_draws(varied: Path, tmp_path: Path) -> None:
             assert (np.asarray(image) != first).any()
 
     plan, read = read_of(varied)
-    for name in ("one", "two"):
-        view(plan, read, read.train, tmp_path / name, images=1, draws=1, draw=keep)
-    assert rows[0] == rows[1]
+    view(plan, read, read.train, tmp_path / "view", images=1, draws=1, draw=keep)
     plain = [row for row in rows[0] if row["draw"] == 0]
     assert len(plain) == 4
     np.testing.assert_allclose(plain[1]["boxes"], [[0.1, 0.1, 0.9, 0.9]] * 9, atol=1e-4)
     assert plain[1]["labels"] == [1] * 9
-    assert (tmp_path / "one" / "index.html").stat().st_size > 10_000
+    assert (tmp_path / "view" / "index.html").stat().st_size > 10_000

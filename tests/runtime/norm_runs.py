@@ -117,15 +117,12 @@ def passes() -> dict[str, Any]:
     import tensorflow as tf
 
     found: dict[str, Any] = {}
-    start: list[Any] = []
     batch, message = splits.images(), splits.pipeline()
     message.model.ssd.freeze_batchnorm = False
     start = None  # the first one's weights: Keras numbers its layers on, and names seed the others'
     for kind in ("batch", "renorm", "moving"):
         for name, groups, updates, images in (("loop", 1, 4, 8), ("pass", 4, 4, 32)):
             trainer = splits.Trainer(tf.distribute.OneDeviceStrategy("/cpu:0"), message)
-            # The names, from which sound kernels are drawn, differ from model to model.
-            trainer.start = start = start or trainer.start
             start = trainer.start = start or trainer.start
             averages = _change(trainer, kind, groups, updates)
             found |= trainer.run(f"{kind} {name}", batch, images, "global")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from launcher.contract import COCO_NUMBERS
 from launcher.evaluate.writers import TensorBoard
+from launcher.odapi import compat
 
 pytestmark = pytest.mark.tensorflow
 
@@ -22,6 +23,7 @@ def summaries(folder: Path) -> dict[str, Any]:
 
 
 def test_pictures_are_those_of_tensorflow(tmp_path: Path) -> None:
+    compat.load()  # before TensorFlow, for the tests that share this process
     import numpy as np
     import tensorflow as tf
 

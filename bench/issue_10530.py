@@ -36,7 +36,9 @@ from typing import Any
 from _issue_page import write_page
 
 import launcher
-from launcher.contract import RunPaths, append_jsonl, read_jsonl
+from launcher import api
+from launcher.backends.base import RunStatus
+from launcher.contract import Reason, RunPaths, State, append_jsonl, read_jsonl
 from launcher.data import make_shapes
 from launcher.records import RecordWriter, read_records, shard_name
 
@@ -180,7 +182,7 @@ def train_all(jobs: Sequence[Job]) -> None:
             time.sleep(POLL_SECONDS)
             for name in list(running):
                 told = status(name)
-                if told["state"] in ("SUCCEEDED", "FAILED", "CANCELLED"):
+                if told.state.ended:
                     free.append(running.pop(name))
                     keep(name, told, time.monotonic() - started[name])
             if sys.stdout.isatty() or time.monotonic() - shown > 60:
@@ -231,24 +233,17 @@ def _changed_config(variant: Variant) -> Path:
     return path
 
 
-def status(name: str) -> Mapping[str, Any]:
-    done = subprocess.run(
-        _launcher("status", name, "--run-dir", WORK / "runs", "--json"),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+def status(name: str) -> RunStatus:
+    return api.find(name, WORK / "runs").status()
 
 
-def keep(name: str, told: Mapping[str, Any], seconds: float) -> None:
+def keep(name: str, told: RunStatus, seconds: float) -> None:
     """A run that diverged has no mAP: it counts as 0, which is what its user has."""
     paths = RunPaths(WORK / "runs" / name)
     scores = [row["mAP"] for row in read_jsonl(paths.eval_metrics) if "mAP" in row]
-    diverged = told["reason"] == "diverged"
-    if told["state"] != "SUCCEEDED" and not diverged:
-        raise SystemExit(f"{name} is {told['state']} ({told['reason']}): {told['message']}")
+    diverged = told.reason is Reason.DIVERGED
+    if told.state is not State.SUCCEEDED and not diverged:
+        raise SystemExit(f"{name} is {told.state} ({told.reason}): {told.message}")
     score = 0.0 if diverged else scores[-1]
     row = {"name": name, "mAP": score, "seconds": round(seconds), "diverged": diverged}
     append_jsonl(WORK / "results.jsonl", row)
@@ -260,7 +255,7 @@ def show(running: Mapping[str, set[int]], waiting: int) -> None:
     parts = []
     for name in running:
         told = status(name)
-        parts.append(f"{name} {told['state'].lower()} at {told['step']} of {told['total_steps']}")
+        parts.append(f"{name} {told.state.lower()} at {told.step} of {told.total_steps}")
     end = "\r" if sys.stdout.isatty() else "\n"
     width = shutil.get_terminal_size().columns - 1
     line = f"{'; '.join(parts)}; {waiting} to come"

@@ -97,7 +97,9 @@ def epochs(subject: Subject, train_images: int | None) -> Iterator[Finding]:
     `train_images` are those that were counted.
     """
     reference, run = subject.reference, subject.run
-    if reference is None or not train_images or subject.plan.data.dataset == "coco2017":
+    if reference is None or not train_images or subject.has_own_recipe:
+        return
+    if subject.plan.data.dataset == "coco2017":
         return
     published = reference.images / _COCO
     times = run.images / train_images

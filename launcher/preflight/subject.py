@@ -76,9 +76,14 @@ class Subject:
     def trains_from_scratch(self) -> bool:
         """On the recipe's data, from no more than a backbone: its budget and its mAP apply."""
         fine_tune = self.plan.fine_tune
-        return self.plan.data.dataset == "coco2017" and (
+        return (self.plan.data.dataset == "coco2017" or self.has_own_recipe) and (
             fine_tune is None or fine_tune.kind == "classification"
         )
+
+    @property
+    def has_own_recipe(self) -> bool:
+        """batch.reference_config is of the user's own data."""
+        return self.spec.batch.reference_config is not None
 
     @property
     def mended(self) -> Severity:

@@ -12,3 +12,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the reference inputs beside the checkout ({folder.name}/)")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The shims of the OD API come before TensorFlow, whichever test is a process's first."""
+    if item.get_closest_marker("tensorflow") is not None:
+        from launcher.odapi import compat
+
+        compat.load()

@@ -45,6 +45,12 @@ def appears(path: Path, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def deleted(root: Path) -> None:
+    """Until it is: a file that is written meanwhile keeps its folder from being removed."""
+    while root.exists():
+        shutil.rmtree(root, ignore_errors=True)
+
+
 def supervisor_log(root: Path) -> str:
     return "".join(p.read_text() for p in sorted(root.glob("logs/*/supervisor.log")))
 
@@ -445,7 +451,7 @@ def test_folder_deleted_under_a_run_ends_it(
 ) -> None:
     root = start(make_job("on_term(143); forever()", "forever()"))
     appears(root / "ready-1-0")
-    shutil.rmtree(root, ignore_errors=True)
+    deleted(root)
     deadline = time.monotonic() + 10
     while processes_of(tmp_path):
         assert time.monotonic() < deadline
@@ -459,7 +465,7 @@ def test_folder_that_is_another_runs_by_now_ends_it(
     root = start(job)
     appears(root / "ready-1-0")
     first = true_status(root).supervisor_pid
-    shutil.rmtree(root, ignore_errors=True)  # `launcher delete` refuses; this does not
+    deleted(root)  # `launcher delete` refuses; this does not
     other = start(make_job("beat(100)", WAIT_FOR_GO))
     until(other, lambda s: s.state is State.EVALUATING)
     deadline = time.monotonic() + 10

@@ -8,7 +8,7 @@ from PIL import Image
 from launcher.odapi import label_map
 from launcher.records import RecordWriter, make_example
 
-SEED = Path("/work/shared/seed/pipeline.config")
+SEED = Path(__file__).resolve().parents[3] / "shared" / "seed" / "pipeline.config"
 
 COCO_IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.preflight.own_files import found
 
-ZOO = Path("/work/shared/zoo")
+ZOO = Path(__file__).resolve().parents[3] / "shared" / "zoo"
 TABLE = Path(__file__).with_name("zoo_findings.txt")
 
 needs_zoo = pytest.mark.skipif(not ZOO.is_dir(), reason="needs the 36 published files")

@@ -1,16 +1,13 @@
 """`launcher data view`'s process: the worker's own input, drawn to files, on the CPU."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.backends.export import ExportRefusedError
-from launcher.backends.processes import child_env, exit_text
+from launcher.backends.foreground import RefusedError, running
+from launcher.backends.processes import exit_text
 from launcher.contract import VIEWS_MODULE
 from launcher.errors import CliExit, RunFailedError, WorkerExit
 
@@ -26,27 +23,12 @@ def draw(pipeline: Path, out: Path, *, draws: int, seed: int, done: Callable[[in
     """
     argv = [sys.executable, "-m", VIEWS_MODULE, str(pipeline), str(out)]
     argv += ["--draws", str(draws), "--seed", str(seed)]
-    child = subprocess.Popen(
-        argv,
-        env=child_env(os.environ, {"CUDA_VISIBLE_DEVICES": "-1"}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    with running(argv, _TERM_SECONDS) as child:
         for line in child.stdout or ():
             with suppress(ValueError, KeyError, TypeError):  # a library that prints
                 done(int(json.loads(line)["done"]))
         code = child.wait()
-    except BaseException:
-        child.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_TERM_SECONDS)
-        child.kill()
-        child.wait()
-        raise
     if code in _TOLD:
-        raise ExportRefusedError(CliExit.USAGE)
+        raise RefusedError(CliExit.USAGE)
     if code:
         raise RunFailedError(f"the drawing {exit_text(code)}", remedy="Its messages are above")

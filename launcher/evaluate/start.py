@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import WorkerConfig
 from launcher.evaluate.process import Environment, say
 from launcher.odapi import compat
+from launcher.worker_config import WorkerConfig
 
 if TYPE_CHECKING:
     from launcher.evaluate.detector import Detector

@@ -12,9 +12,9 @@ from typing import Any
 import tensorflow as tf
 from tf_keras.src.layers.normalization.batch_normalization import BatchNormalizationBase
 
-from launcher.contract import WorkerConfig
 from launcher.odapi import recompute
 from launcher.odapi.norm_moments import Average, Clip, Held, Moments, Rule, moments_of, normalize
+from launcher.worker_config import WorkerConfig
 
 GROUP_CHANNELS = 16
 """Channels of a group in group normalization, where they divide the layer's (arXiv 1803.08494,

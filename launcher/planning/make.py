@@ -1,6 +1,6 @@
 """From a spec to its plan. Pure but for reading the files that the spec names."""
 
-from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, WorkerConfig
+from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE
 from launcher.odapi import pipeline as pipelines
 from launcher.odapi.normalizers import Normalizer, normalizer_of, several_divisors
 from launcher.planning.arithmetic import Split
@@ -14,6 +14,7 @@ from launcher.planning.schedule import Facts, facts_of
 from launcher.planning.source import Source, source_of
 from launcher.planning.warnings import warnings_of
 from launcher.spec import JobSpec
+from launcher.worker_config import WorkerConfig
 
 
 def make_plan(spec: JobSpec) -> Plan:

@@ -2,11 +2,11 @@
 
 import math
 
-from launcher.contract import WorkerConfig
 from launcher.errors import ConfigError
 from launcher.odapi.protos import Message
 from launcher.odapi.schedule import rate_at
 from launcher.runtime.step import StepResult
+from launcher.worker_config import WorkerConfig
 
 _RELATIVE = 1e-4  # float32 of the optimizer against our double; a wrong schedule differs by more
 _ABSOLUTE = 1e-6  # of the peak: the cosine's end, where float32 has lost its digits

@@ -6,10 +6,11 @@ import os
 
 import tensorflow as tf
 
-from launcher.contract import ENV_CPU_THREADS, ENV_TF_CONFIG, WorkerConfig
+from launcher.contract import ENV_CPU_THREADS, ENV_TF_CONFIG
 from launcher.errors import ConfigError
 from launcher.runtime import coordination
 from launcher.runtime.loopback import keep_to_loopback
+from launcher.worker_config import WorkerConfig
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 _KEPT_BYTES = (1 << 31) - 1  # mallopt takes an int

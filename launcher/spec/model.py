@@ -7,18 +7,12 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from launcher.errors import LauncherError, Problem, SpecError
+from launcher.spec.backend import Backend
+from launcher.spec.cluster import Cluster
 from launcher.spec.fields import FilePath, Name, refusal
 from launcher.spec.rules import broken_rules
-from launcher.spec.sections import (
-    Backend,
-    Batch,
-    Cluster,
-    Data,
-    Evaluate,
-    Restart,
-    Section,
-    Train,
-)
+from launcher.spec.section import Section
+from launcher.spec.sections import Batch, Data, Evaluate, Restart, Train
 
 API_VERSION: Literal["launcher/v1"] = "launcher/v1"
 

@@ -6,33 +6,21 @@ text beneath a field is its description in `launcher schema`.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from launcher.spec.fields import (
     LARGEST,
     Count,
     CountOrNone,
-    EnvName,
     Expressions,
     FilePath,
-    KubernetesName,
     Location,
-    MountPath,
     Patterns,
     Positive,
-    Quantity,
-    Text,
     offered,
     refusal,
 )
-
-
-class Section(BaseModel):
-    """What all parts of a spec have in common: unknown keys are errors, nothing is converted."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+from launcher.spec.section import Section
 
 
 class Synthetic(Section):
@@ -167,80 +155,6 @@ class Train(Section):
     """Seed of weights, shuffling and augmentation. Default 0."""
 
 
-class Toleration(Section):
-    """A Kubernetes toleration: which taints of a node do not matter."""
-
-    key: Text | None = None
-    """The taint's key, as nvidia.com/gpu. Default: every key."""
-    operator: Literal["Exists", "Equal"] = "Equal"
-    """Exists: any value is tolerated; Equal: `value` only, Kubernetes' default."""
-    value: str | None = None
-    """The taint's value, with operator Equal. Default: none."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """The taint's effect. Default: every effect."""
-    toleration_seconds: CountOrNone | None = None
-    """Seconds on the node after the taint appears, with NoExecute. Default: for ever."""
-
-
-class Volume(Section):
-    """Storage that every process of the run sees."""
-
-    name: KubernetesName
-    """Name of the volume, unique in the spec."""
-    mount_path: MountPath
-    """Where it appears in the containers: an absolute path."""
-    claim: KubernetesName | None = None
-    """Name of the PersistentVolumeClaim. Exactly one of claim and host_path."""
-    host_path: MountPath | None = None
-    """Folder of the node. Exactly one of claim and host_path."""
-    sub_path: Text | None = None
-    """Folder inside the volume. Default: its root."""
-    read_only: bool = False
-    """No writing: right for data sets. Default false, because run_dir must be written."""
-
-
-class Secret(Section):
-    """A reference to a secret of the cluster, never the secret itself."""
-
-    env: EnvName
-    """Environment variable that the processes see it in."""
-    name: KubernetesName
-    """Name of the Secret object."""
-    key: Text
-    """Key inside the Secret."""
-
-
-class Cluster(Section):
-    """Where it runs: how many processes with how many devices each."""
-
-    workers: Count = 1
-    """Training processes, one machine or container each. Default 1."""
-    gpus_per_worker: Annotated[int, Field(ge=0, le=1024)] = 0
-    """GPUs of each worker, one replica on each. Default 0: one replica on the CPU."""
-    image: Text | None = None
-    """Container image with launcher[train] in it. Needed by backends that run containers."""
-    cpus_per_worker: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] | None = None
-    """CPU cores of each worker. Default: the backend's; too few starve the input."""
-    memory_per_worker: Quantity | None = None
-    """Main memory of each worker, as 32Gi. Default: the backend's."""
-    node_selector: dict[str, str] = {}
-    """Labels that a node must have. Default: any node."""
-    tolerations: tuple[Toleration, ...] = Field(default=(), strict=False)
-    """Taints of nodes that do not matter. Default: none."""
-    volumes: tuple[Volume, ...] = Field(default=(), strict=False)
-    """Storage for data and run_dir. Default: none."""
-    env: dict[EnvName, str] = {}
-    """Environment variables of workers and evaluator. Default: none."""
-    secrets: tuple[Secret, ...] = Field(default=(), strict=False)
-    """Secrets of the cluster as environment variables. Default: none."""
-    queue: KubernetesName | None = None
-    """Kueue's LocalQueue that admits the run. Default: started at once."""
-    priority_class: KubernetesName | None = None
-    """PriorityClass of the run. Default: the cluster's."""
-    service_account: KubernetesName | None = None
-    """ServiceAccount of the processes. Default: the namespace's."""
-
-
 class Evaluate(Section):
     """When checkpoints are scored, and what the score is compared with."""
 
@@ -275,10 +189,3 @@ class Restart(Section):
     stall_timeout_seconds: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 300.0
     """Seconds without a finished step after which a worker counts as hung. Default 300: longer
     than a first step with its tracing, and than writing a checkpoint."""
-
-
-class Backend(Section):
-    """What starts the processes."""
-
-    kind: Literal["local", "ray", "kubernetes"] = "local"
-    """local: processes on this machine, the default; ray: a Ray cluster; kubernetes: a cluster."""

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import recipes
-from launcher.contract import RunPaths, WorkerConfig
+from launcher.contract import RunPaths
 from launcher.errors import DataError, LauncherError, SpecError
 from launcher.odapi import label_map, pipeline
 from launcher.planning import Plan, make_plan, table
 from launcher.spec import JobSpec, from_mapping, load
+from launcher.worker_config import WorkerConfig
 
 D3 = {"name": "d3", "recipe": "efficientdet_d3"}
 

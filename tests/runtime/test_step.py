@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import WorkerConfig
 from launcher.errors import ConfigError
 from launcher.odapi import compat, pipeline
 from launcher.odapi.schedule import rate_at
+from launcher.worker_config import WorkerConfig
 from tests.runtime.small_pipelines import CONFIGS, demo_pipeline, small_recipe, steps_of
 
 pytestmark = pytest.mark.tensorflow

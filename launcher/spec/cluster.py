@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from launcher.spec.fields import (
+    AnyText,
     Count,
     CountOrNone,
     EnvName,
@@ -23,7 +24,7 @@ class Toleration(Section):
     """The taint's key, as nvidia.com/gpu. Default: every key."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """Exists: any value is tolerated; Equal: `value` only, Kubernetes' default."""
-    value: str | None = None
+    value: AnyText | None = None
     """The taint's value, with operator Equal. Default: none."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect. Default: every effect."""
@@ -78,7 +79,7 @@ class Cluster(Section):
     """Taints of nodes that do not matter. Default: none."""
     volumes: tuple[Volume, ...] = Field(default=(), strict=False)
     """Storage for data and run_dir. Default: none."""
-    env: dict[EnvName, str] = Field(default={})
+    env: dict[EnvName, AnyText] = Field(default={})
     """Environment variables of workers and evaluator. Default: none."""
     secrets: tuple[Secret, ...] = Field(default=(), strict=False)
     """Secrets of the cluster as environment variables. Default: none."""

@@ -99,6 +99,7 @@ def _is_env_name(text: str) -> str:
 
 
 def _is_mount(text: str) -> str:
+    _sound(text)
     if not text.startswith("/"):
         raise refusal(f"{_cut(text)!r} is not an absolute path", f"Use /{text.lstrip('./')}")
     return text
@@ -107,6 +108,13 @@ def _is_mount(text: str) -> str:
 def _is_given(text: str) -> str:
     if not text.strip():
         raise refusal("is empty", "Give a value or remove the key")
+    return _unbroken(text)
+
+
+def _unbroken(text: str) -> str:
+    """What a file, an environment and a terminal can hold."""
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise refusal("holds a null character or a broken one", "Write it in UTF-8")
     return text
 
 
@@ -162,10 +170,7 @@ def _to_location(value: Any) -> Any:
 
 def _sound(value: str | Path) -> str:
     """A path that a file system could have and a text file can name."""
-    text = str(value)
-    _is_given(text)
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise refusal("holds a null character or a broken one", "Give a path in UTF-8")
+    text = _is_given(str(value))
     if len(text) > _LONGEST_PATH:
         raise refusal(f"is a path of {len(text)} characters", f"At most {_LONGEST_PATH} can exist")
     return text
@@ -192,6 +197,8 @@ Text = Annotated[str, AfterValidator(_is_given)]
 KubernetesName = Annotated[str, AfterValidator(_is_label)]
 Quantity = Annotated[str, BeforeValidator(_is_quantity)]
 EnvName = Annotated[str, AfterValidator(_is_env_name)]
+AnyText = Annotated[str, AfterValidator(_unbroken)]
+"""May be empty, as the value of an environment variable may."""
 MountPath = Annotated[str, AfterValidator(_is_mount)]
 
 Count = Annotated[int, Field(ge=1, le=LARGEST)]

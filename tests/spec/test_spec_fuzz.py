@@ -201,3 +201,16 @@ def test_what_is_mutated_is_valid(text: str, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)
     assert outcome(text, path) == ""
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
+def test_a_broken_character_anywhere(place: tuple[Any, ...]) -> None:
+    tree = copy.deepcopy(TREE)
+    *parents, last = place
+    section = tree
+    for key in parents:
+        section = section[key]
+    section[last] = "\ud800"
+    with pytest.raises(LauncherError) as error:
+        make_plan(from_mapping(tree))
+    message_of(error.value)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import ConfigError, StorageError
+from launcher.errors import ConfigError, StorageError, write_remedy
 
 ENV_ATTEMPT = "LAUNCHER_ATTEMPT"  # 0, 1, 2, ...: which start of the group this is
 ENV_CPU_THREADS = "LAUNCHER_CPU_THREADS"  # a process's share of the machine's cores; unset: all
@@ -278,5 +278,5 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     return StorageError(
         f"cannot write ({error.strerror or error})",
         place=str(path),
-        remedy="Free some space, or choose another place with run_dir",
+        remedy=write_remedy(error, "choose another place with run_dir"),
     )

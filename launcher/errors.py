@@ -19,6 +19,7 @@ Every message names the place, the value and the remedy. Anything else that esca
 this program and keeps its traceback.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -143,3 +144,22 @@ class TargetMissedError(LauncherError):
 
 class UnreachableError(LauncherError):
     cli_exit = CliExit.UNREACHABLE
+
+
+_WRITE_REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EFBIG: "Free some space",
+    errno.EACCES: "Let this account write there",
+    errno.EPERM: "Let this account write there",
+    errno.EROFS: "Mount it for writing",
+    errno.ENOTDIR: "Remove the file that is in the way",
+    errno.EISDIR: "Remove the folder that is in the way",
+    errno.ENAMETOOLONG: "Shorten the path",
+}
+
+
+def write_remedy(error: OSError, elsewhere: str) -> str:
+    """What to do about a place that cannot be written. `elsewhere`: what always helps."""
+    remedy = _WRITE_REMEDIES.get(error.errno or 0)
+    return f"{remedy}, or {elsewhere}" if remedy else elsewhere[:1].upper() + elsewhere[1:]

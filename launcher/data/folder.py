@@ -14,7 +14,7 @@ from glob import escape
 from pathlib import Path
 from types import FrameType
 
-from launcher.errors import StorageError, UsageError
+from launcher.errors import StorageError, UsageError, write_remedy
 from launcher.records import write_error
 
 LABEL_MAP = "label_map.pbtxt"
@@ -55,7 +55,7 @@ def complete_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
                 # The user knows `out`; the temporary folder is gone when he reads this.
                 problem = e.problems[0]
                 place = problem.place.replace(str(temporary), str(out))
-                raise StorageError(problem.what, place=place, remedy=_NO_SPACE) from e
+                raise StorageError(problem.what, place=place, remedy=_remedy(e)) from e
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
                 os.close(lock)
@@ -104,6 +104,12 @@ def _make_temporary(out: Path) -> tuple[Path, int]:
                 return temporary, lock
             os.close(lock)
     raise StorageError("cannot keep a temporary folder", place=str(out.parent), remedy=_NO_SPACE)
+
+
+def _remedy(error: StorageError) -> str:
+    cause = error.__cause__
+    elsewhere = "write to another folder"
+    return write_remedy(cause, elsewhere) if isinstance(cause, OSError) else _NO_SPACE
 
 
 def _prefix(out: Path) -> str:

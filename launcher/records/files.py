@@ -62,9 +62,11 @@ def _nothing_there(pattern: str) -> str:
     """What the user probably has instead: the nearest folder that exists, and a file of it."""
     if "://" in pattern:
         return "Only files of this machine or of a mounted disk can be read: mount or copy them"
-    folder = Path(pattern).parent
+    folder = missing = Path(pattern).parent
     while not folder.is_dir():
-        folder = folder.parent
+        missing, folder = folder, folder.parent
+    if missing != folder:
+        return f"There is no folder {missing.absolute()}: correct the path"
     files = sorted(p.name for p in folder.iterdir() if p.is_file())
     has = f"has {len(files)} files, such as {files[0]}" if files else "has no files"
     return f"The folder {folder.absolute()} {has}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from launcher.errors import StorageError
+from launcher.errors import StorageError, write_remedy
 from launcher.records.framing import BUFFER_BYTES, frame_parts
 
 
@@ -92,5 +92,5 @@ def write_error(error: OSError, path: Path) -> StorageError:
     return StorageError(
         f"cannot write ({error.strerror or error})",
         place=str(path),
-        remedy="Free some space, or write to another folder",
+        remedy=write_remedy(error, "write to another folder"),
     )

@@ -253,14 +253,14 @@ CASES = {
         args=set_("data.val_images=5000"),
     ),
     "a file for run_dir": Case(
-        "{train}/demo: cannot write (Not a directory). Free some space, or choose another "
-        "place with run_dir",
+        "{train}/demo: cannot write (Not a directory). Remove the file that is in the way, or "
+        "choose another place with run_dir",
         args=("submit", "demo.yaml", "--run-dir", TRAIN),
         code=1,
     ),
     "a run_dir that nobody can write": Case(
-        "/proc/runs/demo: cannot write (No such file or directory). Free some space, or "
-        "choose another place with run_dir",
+        "/proc/runs/demo: cannot write (No such file or directory). Choose another place with "
+        "run_dir",
         args=("submit", "demo.yaml", "--run-dir", "/proc/runs", "--detach"),
         code=1,
         process=True,

@@ -58,7 +58,7 @@ CASES: list[tuple[list[str], int, str]] = [
         ["submit", "demo.yaml", "--run-dir", "demo.yaml"],
         1,
         "error: {work}/demo.yaml/demo: cannot write (Not a directory). "
-        "Free some space, or choose another place with run_dir",
+        "Remove the file that is in the way, or choose another place with run_dir",
     ),
 ]
 

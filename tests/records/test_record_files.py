@@ -37,8 +37,8 @@ def test_a_name_with_brackets_is_itself(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ("trian.record-*", "has 3 files, such as train.record-00000-of-00002"),
-        ("nothing/here/*.record", "has 3 files, such as train.record-00000-of-00002"),
+        ("trian.record-*", "The folder {} has 3 files, such as train.record-00000-of-00002"),
+        ("nothing/here/*.record", "There is no folder {}/nothing: correct the path"),
     ],
 )
 def test_a_pattern_that_matches_nothing_says_what_is_there(
@@ -46,7 +46,7 @@ def test_a_pattern_that_matches_nothing_says_what_is_there(
 ) -> None:
     with pytest.raises(DataError) as e:
         expand([str(folder / "val*"), str(folder / pattern)])
-    assert str(e.value) == f"{folder / pattern}: matches no file. The folder {folder} {said}"
+    assert str(e.value) == f"{folder / pattern}: matches no file. {said.format(folder)}"
 
 
 def test_a_remote_address_is_told_to_be_mounted() -> None:

@@ -107,7 +107,7 @@ def prepare(
     _backend(spec).check(made, resume=resume, replace=replace)
     if resume:
         made = resuming.as_it_was(made, allow_change)
-    _draw(spec)
+    draw(spec)
     if problems := planning.missing_data(spec):
         raise SpecError(problems)
     precheck.check_records(made)
@@ -210,7 +210,7 @@ def _folder(path: str | os.PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _draw(spec: JobSpec) -> None:
+def draw(spec: JobSpec) -> None:
     """Make the data set of `data.synthetic` where it is missing."""
     shapes = shapes_of(spec)
     if shapes is None:

@@ -10,7 +10,9 @@ from launcher.spec.fields import (
     CountOrNone,
     EnvName,
     KubernetesName,
+    LabelValue,
     MountPath,
+    QualifiedName,
     Quantity,
     Text,
 )
@@ -32,17 +34,30 @@ class Toleration(Section):
     """Seconds on the node after the taint appears, with NoExecute. Default: for ever."""
 
 
+class Nfs(Section):
+    """A folder of an NFS server, mounted by the nodes themselves."""
+
+    server: Text
+    """Host name or address of the server."""
+    path: MountPath
+    """The folder that the server exports."""
+
+
 class Volume(Section):
-    """Storage that every process of the run sees."""
+    """Storage that every process of the run sees: one of claim, nfs and host_path."""
 
     name: KubernetesName
     """Name of the volume, unique in the spec."""
     mount_path: MountPath
     """Where it appears in the containers: an absolute path."""
     claim: KubernetesName | None = None
-    """Name of the PersistentVolumeClaim. Exactly one of claim and host_path."""
+    """Name of the PersistentVolumeClaim. Default: none, another kind is given."""
+    nfs: Nfs | None = None
+    """NFS server and folder, where a claim is too much: the restricted Pod Security Standard admits
+    claims only. Default: none."""
     host_path: MountPath | None = None
-    """Folder of the node. Exactly one of claim and host_path."""
+    """Folder of the node: refused on Kubernetes unless backend.kubernetes.allow_host_path is set.
+    Default: none."""
     sub_path: Text | None = None
     """Folder inside the volume. Default: its root."""
     read_only: bool = False
@@ -73,7 +88,7 @@ class Cluster(Section):
     """CPU cores of each worker. Default: the backend's; too few starve the input."""
     memory_per_worker: Quantity | None = None
     """Main memory of each worker, as 32Gi. Default: the backend's."""
-    node_selector: dict[str, str] = Field(default={})
+    node_selector: dict[QualifiedName, LabelValue] = Field(default={})
     """Labels that a node must have. Default: any node."""
     tolerations: tuple[Toleration, ...] = Field(default=(), strict=False)
     """Taints of nodes that do not matter. Default: none."""
@@ -81,6 +96,8 @@ class Cluster(Section):
     """Storage for data and run_dir. Default: none."""
     env: dict[EnvName, AnyText] = Field(default={})
     """Environment variables of workers and evaluator. Default: none."""
+    image_pull_secrets: tuple[KubernetesName, ...] = Field(default=(), strict=False)
+    """Names of the Secret objects that the image is pulled with. Default: none."""
     secrets: tuple[Secret, ...] = Field(default=(), strict=False)
     """Secrets of the cluster as environment variables. Default: none."""
     queue: KubernetesName | None = None

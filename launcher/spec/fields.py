@@ -25,6 +25,11 @@ _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_QUALIFIED = re.compile(
+    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
 _NAME_LENGTH = 47  # leaves 16 of Kubernetes' 63 for what is appended: role, attempt, index
 _LABEL_LENGTH = 63
 _LONGEST_PATH = 4096  # Linux' PATH_MAX
@@ -76,6 +81,24 @@ def _is_label(text: str) -> str:
         raise refusal(
             f"{_cut(text)!r} is not a Kubernetes name: small letters, digits and dashes",
             "Use the name of an object in the cluster",
+        )
+    return text
+
+
+def _is_qualified(text: str) -> str:
+    if not _QUALIFIED.fullmatch(text):
+        raise refusal(
+            f"{_cut(text)!r} is not the name of a label or a resource",
+            "Write it as example.com/name: letters, digits, dashes, dots and _",
+        )
+    return text
+
+
+def _is_label_value(text: str) -> str:
+    if not _LABEL_VALUE.fullmatch(text):
+        raise refusal(
+            f"{_cut(text)!r} is not the value of a label",
+            "Use at most 63 letters, digits, dashes, dots and _, a letter or digit at both ends",
         )
     return text
 
@@ -195,6 +218,9 @@ def offered(**later: str) -> BeforeValidator:
 Name = Annotated[str, AfterValidator(_is_name)]
 Text = Annotated[str, AfterValidator(_is_given)]
 KubernetesName = Annotated[str, AfterValidator(_is_label)]
+QualifiedName = Annotated[str, AfterValidator(_is_qualified)]
+"""Key of a Kubernetes label, or name of a resource: nvidia.com/gpu."""
+LabelValue = Annotated[str, AfterValidator(_is_label_value)]
 Quantity = Annotated[str, BeforeValidator(_is_quantity)]
 EnvName = Annotated[str, AfterValidator(_is_env_name)]
 AnyText = Annotated[str, AfterValidator(_unbroken)]

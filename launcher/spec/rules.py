@@ -93,8 +93,8 @@ def _volumes(cluster: Mapping[str, Any]) -> Iterator[Broken]:
         if not isinstance(volume, Mapping):
             continue
         path = ("cluster", "volumes", i)
-        if _has(volume, "claim") == _has(volume, "host_path"):
-            yield path, "needs exactly one of claim and host_path", "Set one of them"
+        if sum(_has(volume, kind) for kind in ("claim", "nfs", "host_path")) != 1:
+            yield path, "needs exactly one of claim, nfs and host_path", "Set one of them"
         name = volume.get("name")
         if isinstance(name, str):
             if name in names:

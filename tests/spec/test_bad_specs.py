@@ -28,7 +28,7 @@ ONE = {
     ),
     "a key like no other": (
         "backend: {zzz: 1}",
-        "s.yaml:3: backend.zzz: unknown key. Known here: kind",
+        "s.yaml:3: backend.zzz: unknown key. Known here: kind, kubernetes",
     ),
     "a key twice": (
         "name: again",
@@ -239,7 +239,7 @@ ONE = {
     ),
     "a volume of nothing": (
         "cluster: {volumes: [{name: a, mount_path: /a}]}",
-        "s.yaml:3: cluster.volumes.0: needs exactly one of claim and host_path. Set one of them",
+        "s.yaml:3: cluster.volumes.0: needs exactly one of claim, nfs and host_path. Set one of them",
     ),
     "a relative mount": (
         "cluster: {volumes: [{name: a, mount_path: data, claim: c}]}",

@@ -24,7 +24,8 @@ from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
 
 __all__ = [
-    "check", "delete", "dry_run", "evaluate", "export", "find", "load", "mend", "plan", "prepare",
+    "check", "check_start", "delete", "draw",
+    "dry_run", "evaluate", "export", "find", "load", "mend", "plan", "prepare",
     "runs", "start", "submit",
 ]  # fmt: skip
 
@@ -119,13 +120,19 @@ def prepare(
     return Prepared(made, report)
 
 
+def check_start(spec: JobSpec, *, replace: bool = False) -> None:
+    """Raise what `prepare` would raise of machine, name and folder; no record is read."""
+    _backend(spec).check(plan(spec), replace=replace)
+
+
 def start(made: Prepared, *, resume: bool = False, replace: bool = False) -> JobHandle:
     """Start a plan that was prepared."""
     spec = made.plan.spec
     handle = _backend(spec).submit(made.plan, resume=resume, replace=replace)
     if made.report is not None:
         write_json(handle.paths.check, made.report.to_json())
-    registry.remember(handle.name, handle.root, handle.backend.name)
+    backend = handle.backend
+    registry.remember(handle.name, handle.root, backend.name, backend.where(made.plan))
     return handle
 
 
@@ -197,9 +204,13 @@ def export(
 
 
 def _handle(root: Path) -> JobHandle:
-    status = read_status(root)
-    backend = backends.get(status.backend if status else backends.DEFAULT)
-    return JobHandle(root.name, root, backend)
+    """Its backend is what the list says of a run elsewhere, else what its folder says."""
+    entry, status = registry.entry_of(root), read_status(root)
+    if entry and entry.where:
+        backend = entry.backend
+    else:
+        backend = status.backend if status else backends.DEFAULT
+    return JobHandle(root.name, root, backends.get(backend))
 
 
 def _backend(spec: JobSpec) -> Backend:

@@ -66,6 +66,10 @@ class Backend(Protocol):
 
     name: str
 
+    def where(self, plan: "Plan") -> dict[str, str]:
+        """What another process needs to find the run that is not in its folder: an address, a
+        namespace. Empty: the folder says it all."""
+
     def dry_run(self, plan: "Plan") -> dict[str, Any]:
         """Exactly what `submit` would start and write."""
 

@@ -33,6 +33,9 @@ _CANCEL_MARGIN_SECONDS = 60.0
 class LocalBackend:
     name = "local"
 
+    def where(self, plan: "Plan") -> dict[str, str]:
+        return {}
+
     def dry_run(self, plan: "Plan") -> dict[str, Any]:
         """The ports are free now; `submit` chooses again just before it starts the workers."""
         return render.local(

@@ -6,6 +6,8 @@ NAME` works from any folder.
 
 import contextlib
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -23,13 +25,30 @@ def state_dir() -> Path:
     return base / "launcher"
 
 
-def remember(name: str, root: Path, backend: str) -> bool:
+@dataclass(frozen=True)
+class Entry:
+    """A run on the list. `where` is what its backend needs to find it: the address, the namespace;
+    empty for a run of this machine, which its folder says all of."""
+
+    root: Path
+    backend: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+def remember(name: str, root: Path, backend: str, where: Mapping[str, str] | None = None) -> bool:
     """False when the list cannot be written: the run is found by its run_dir then."""
+    value = {"name": name, "root": str(root), "backend": backend, "where": dict(where or {})}
     try:
-        write_json(_entry(name), {"name": name, "root": str(root), "backend": backend})
+        write_json(_entry(name), value)
     except StorageError:
         return False
     return True
+
+
+def entry_of(root: Path) -> Entry | None:
+    """What the list says of the run with this folder."""
+    entry = _read(_entry(root.name))
+    return entry if entry and entry.root == root else None
 
 
 def forget(name: str, root: Path) -> None:
@@ -40,14 +59,16 @@ def forget(name: str, root: Path) -> None:
 
 
 def known() -> dict[str, Path]:
-    """Name to folder of the runs on the list that are still there."""
+    """Name to folder of the runs on the list that are still there.
+
+    The folder of a run elsewhere may be on storage that this machine does not see: it stays on the
+    list until it is deleted.
+    """
     found = {}
     for path in sorted((state_dir() / "runs").glob("*.json")):
-        data = read_json(path)
-        if isinstance(data, dict) and isinstance(data.get("root"), str):
-            root = Path(data["root"])
-            if _is_run(root):
-                found[path.stem] = root
+        entry = _read(path)
+        if entry and (entry.where or _is_run(entry.root)):
+            found[path.stem] = entry.root
     return found
 
 
@@ -85,6 +106,18 @@ def _is_run(root: Path) -> bool:
     with contextlib.suppress(OSError):
         return is_run(root)
     return False
+
+
+def _read(path: Path) -> Entry | None:
+    data = read_json(path)
+    if not isinstance(data, dict) or not isinstance(data.get("root"), str):
+        return None
+    where = data.get("where")
+    return Entry(
+        Path(data["root"]),
+        str(data.get("backend") or ""),
+        {str(k): str(v) for k, v in where.items()} if isinstance(where, dict) else {},
+    )
 
 
 def _entry(name: str) -> Path:

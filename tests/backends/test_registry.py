@@ -88,3 +88,15 @@ def test_relative_state_home_is_ignored_as_the_specification_says(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "state")
     assert registry.state_dir() == Path.home() / ".local" / "state" / "launcher"
+
+
+def test_run_elsewhere_stays_on_the_list_without_a_folder(home: Path) -> None:
+    root = Path("/mnt/not-here/runs/far")
+    registry.remember("far", root, "kubernetes", {"namespace": "vision"})
+    assert registry.find("far") == root
+    entry = registry.entry_of(root)
+    assert entry is not None
+    assert (entry.backend, dict(entry.where)) == ("kubernetes", {"namespace": "vision"})
+    assert registry.entry_of(home / "far") is None
+    registry.forget("far", root)
+    assert registry.lookup("far") is None

@@ -4,6 +4,7 @@ The run directory, the names of environment variables, the states of a run, and 
 plan that a worker reads. A change here is a change for every backend and for every run on disk.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -20,9 +21,19 @@ ENV_ATTEMPT = "LAUNCHER_ATTEMPT"  # 0, 1, 2, ...: which start of the group this 
 ENV_CPU_THREADS = "LAUNCHER_CPU_THREADS"  # a process's share of the machine's cores; unset: all
 ENV_PARENT_PID = "LAUNCHER_PARENT_PID"  # a local process leaves when this one is gone
 ENV_TF_CONFIG = "TF_CONFIG"
+# What a pod of Kubernetes is told instead, of which launcher.pod makes the three above:
+ENV_PLAN_DIR = "LAUNCHER_PLAN_DIR"  # the mounted spec.yaml, plan.json and pipeline.config
+ENV_HOSTS = "LAUNCHER_HOSTS"  # host:port of each worker, commas between; or one with {index}
+ENV_INDEX = "LAUNCHER_INDEX"  # this worker's; unset: JOB_COMPLETION_INDEX, which a Job sets
+ENV_NAMESPACE = "LAUNCHER_NAMESPACE"  # the pod's
+ENV_FAILURES = "LAUNCHER_FAILURES"  # failures of this worker that its Job has counted so far
+ENV_MAX_RESTARTS = "LAUNCHER_MAX_RESTARTS"  # restart.max_restarts
+ENV_EXIT_OFFSET = "LAUNCHER_EXIT_OFFSET"  # added to exit codes that mean "start me again"
+ENV_COMPLETION_INDEX = "JOB_COMPLETION_INDEX"
 
 WORKER_MODULE = "launcher.runtime"  # python -m launcher.runtime RUN_ROOT
 EVALUATOR_MODULE = "launcher.evaluate"  # python -m launcher.evaluate RUN_ROOT
+POD_MODULE = "launcher.pod"  # python -m launcher.pod worker|evaluator RUN_ROOT, in a container
 EXPORTER_MODULE = "launcher.evaluate.export"  # python -m launcher.evaluate.export RUN_ROOT
 VIEWS_MODULE = "launcher.runtime.views"  # python -m launcher.runtime.views PIPELINE OUT
 EXPORT_RECORD = "export.json"  # in an exported folder: run, step, what goes in and comes out
@@ -60,6 +71,8 @@ class Reason(StrEnum):
 
     SUBMITTED = "submitted"
     STARTED = "started"
+    WAITING = "waiting"  # for resources of a cluster; the message names what is asked and there
+    RESIZED = "resized"  # an elastic run goes on with another number of workers
     TRAINED = "trained"  # the last step is done, its checkpoint is being scored
     SCORED = "scored"  # the last checkpoint is scored
     BAD_CONFIG = "bad-config"
@@ -192,6 +205,33 @@ class RunPaths:
 
     def picture(self, step: int) -> Path:
         return self.report / f"val-step-{step}.png"
+
+
+PLAN_FILES = ("spec.yaml", "plan.json", "pipeline.config")
+"""What a submit writes into a run's folder, and a ConfigMap holds."""
+
+
+def plan_digest(files: Mapping[str, str]) -> str:
+    """SHA-256 over the PLAN_FILES by name, so that pods can tell that they have the same plan."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        content = files[name].encode()
+        total.update(f"{name} {len(content)}\n".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def worker_hosts(text: str, workers: int) -> list[str]:
+    """LAUNCHER_HOSTS as `host:port` of each worker. Raises ConfigError unless it names `workers`.
+
+    One entry with `{index}` in it stands for all of them.
+    """
+    hosts = [host for host in text.split(",") if host]
+    if len(hosts) == 1 and "{index}" in text:
+        hosts = [hosts[0].replace("{index}", str(i)) for i in range(workers)]
+    if len(hosts) != workers:
+        raise ConfigError(f"names {len(hosts)} hosts, the plan has {workers}", place=ENV_HOSTS)
+    return hosts
 
 
 def tf_config(hosts: Sequence[str], index: int) -> str:

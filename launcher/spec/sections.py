@@ -17,6 +17,7 @@ from launcher.spec.fields import (
     Location,
     Patterns,
     Positive,
+    Quantity,
     offered,
     refusal,
 )
@@ -163,6 +164,10 @@ class Evaluate(Section):
     never falls behind; last: the last one only. The last one is always scored."""
     gpus: Annotated[int, Field(ge=0, le=8)] | None = None
     """GPUs of the evaluator. Default: 1 when the workers have GPUs, else 0."""
+    cpus: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] | None = None
+    """CPU cores of the evaluator on a cluster. Default: cluster.cpus_per_worker."""
+    memory: Quantity | None = None
+    """Main memory of the evaluator on a cluster, as 32Gi. Default: cluster.memory_per_worker."""
     target_map: Annotated[float, Field(le=100, allow_inf_nan=False)] | None = None
     """Box mAP to reach, in COCO points (0-100). Default: the recipe's published mAP for
     coco2017, else none."""

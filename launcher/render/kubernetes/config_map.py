@@ -1,0 +1,44 @@
+"""The plan as a ConfigMap: the files that the first worker puts into the run's folder."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from launcher.contract import RunPaths, plan_digest
+from launcher.render.kubernetes.names import Names
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+MOST_BYTES = 1024 * 1024
+"""Of all the data of a ConfigMap (Kubernetes' MaxSecretSize, which holds for ConfigMaps too)."""
+
+
+def config_map(plan: "Plan", names: Names, metadata: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": names.config_map, **metadata},
+        "data": data(plan),
+    }
+
+
+def data(plan: "Plan") -> dict[str, str]:
+    """File name to content, as Plan.write writes them."""
+    from launcher.spec import to_yaml
+
+    paths = RunPaths(plan.root)
+    return {
+        paths.spec.name: to_yaml(plan.spec),
+        paths.plan.name: json.dumps(plan.to_json(), indent=1) + "\n",
+        paths.pipeline.name: plan.pipeline_text,
+    }
+
+
+def size(plan: "Plan") -> int:
+    """Bytes, as Kubernetes counts them."""
+    return sum(len(text.encode()) for text in data(plan).values())
+
+
+def digest(plan: "Plan") -> str:
+    """SHA-256 of the files, as the pods compute it of what is mounted."""
+    return plan_digest(data(plan))

@@ -82,6 +82,14 @@ class Reason(StrEnum):
     PEER_LOST = "peer-lost"
     PREEMPTED = "preempted"
     CRASHED = "crashed"  # an exit code or a signal that is none of ours
+    # What only a cluster does, with a word of its own for each:
+    OOM_KILLED = "oom-killed"  # used more main memory than its limit
+    EVICTED = "evicted"  # its node was short of memory, disk or processes
+    DEADLINE_EXCEEDED = "deadline-exceeded"  # ran longer than it was given
+    IMAGE_PULL = "image-not-pulled"
+    UNSCHEDULABLE = "unschedulable"  # no node has what a worker asks for
+    QUOTA = "quota"  # of the namespace
+    QUEUED = "queued"  # a queue has not admitted it yet
     EVALUATION_FAILED = "evaluation-failed"
     SUPERVISOR_LOST = "supervisor-lost"
     CANCELLED = "cancelled"

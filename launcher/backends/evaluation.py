@@ -2,13 +2,14 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from launcher.backends.processes import Child, Log, exit_text
+from launcher.backends.processes import Log, Member, exit_text
 from launcher.backends.verdict import Exit
 from launcher.contract import Reason, RunPaths, read_json
 from launcher.errors import LauncherError
-from launcher.render import local as render
+from launcher.render.supervised import EVALUATOR, SupervisedJob
 
 NICE = 10
 """Scoring yields to training on the same cores."""
@@ -21,17 +22,18 @@ class EvaluatorKeeper:
     it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count.
     """
 
-    def __init__(self, job: render.LocalJob, parent: int, log: Log) -> None:
+    def __init__(self, job: SupervisedJob, start: Callable[[int], Member], log: Log) -> None:
+        """`start` begins it in an attempt, and raises LauncherError when that cannot be done."""
         self._job = job
-        self._parent = parent
+        self._begin = start
         self._log = log
         self._restarts = 0
         self._starts = 0
         self._results = 0  # bytes of eval.jsonl
         self._has_got_on()
         self._not_before = 0.0
-        self.child: Child | None = None
-        self.done = job.role(render.EVALUATOR) is None
+        self.child: Member | None = None
+        self.done = job.role(EVALUATOR) is None
         self.failure = ""
         """Why it was given up; empty while it was not."""
 
@@ -49,7 +51,7 @@ class EvaluatorKeeper:
         if code is None:
             return False
         left, self.child = self.child, None
-        self._log(f"evaluator (pid {left.pid}): {exit_text(code)}")
+        self._log(f"evaluator ({left.identity}): {exit_text(code)}")
         if code == 0:
             self.done = True
             return False
@@ -72,17 +74,14 @@ class EvaluatorKeeper:
         return False
 
     def _start(self, attempt: int) -> bool:
-        process = render.evaluator(self._job, attempt, self._parent)
-        if process is None:
-            raise ValueError("no evaluator to start")
-        self._job.paths.failure(render.EVALUATOR).unlink(missing_ok=True)
+        self._job.paths.failure(EVALUATOR).unlink(missing_ok=True)
         try:
-            self.child = Child(process, NICE)
+            self.child = self._begin(attempt)
         except LauncherError as e:
             self._give_up(f"evaluator: {e}")
             return False
         self._starts += 1
-        self._log(f"evaluator (pid {self.child.pid}): started, start {self._starts}")
+        self._log(f"evaluator ({self.child.identity}): started, start {self._starts}")
         return True
 
     def _give_up(self, why: str) -> None:
@@ -90,7 +89,7 @@ class EvaluatorKeeper:
         self._log(f"evaluator given up: {why}")
 
 
-def exit_of(child: Child, paths: RunPaths, stopped: bool = False, hung: str = "") -> Exit:
+def exit_of(child: Member, paths: RunPaths, stopped: bool = False, hung: str = "") -> Exit:
     """How a child left, with what it said about it. Call when it has left."""
     if child.code is None:
         raise ValueError(f"{child.label} has not left")
@@ -101,7 +100,7 @@ def exit_of(child: Child, paths: RunPaths, stopped: bool = False, hung: str = ""
         child.label,
         child.code,
         stopped,
-        told=str(said.get("message", "")),
+        told=str(said.get("message", "")) or child.told,
         last_line=last_line(Path(child.process.log)),
         own=said.get("own") is True,
         hung=hung,

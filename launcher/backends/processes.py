@@ -1,4 +1,4 @@
-"""Child processes of the local backend: started with a log, stopped in steps."""
+"""Child processes: started with a log, stopped in steps."""
 
 import contextlib
 import os
@@ -8,10 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from launcher.contract import ENV_TF_CONFIG, storage_error
 from launcher.errors import ConfigError
-from launcher.render.local import Process
+from launcher.render.supervised import Process
 
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.1
@@ -21,8 +22,38 @@ KILL_SECONDS = 10.0
 Log = Callable[[str], None]
 
 
+class Member(Protocol):
+    """A process that a supervisor watches: a child of its own, or one on another machine."""
+
+    @property
+    def process(self) -> Process: ...
+
+    @property
+    def code(self) -> int | None: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def identity(self) -> str:
+        """For the log: which process it is."""
+
+    @property
+    def told(self) -> str:
+        """Why it left, where no file of its own can say it; else empty."""
+
+    @property
+    def frozen(self) -> bool: ...
+
+    def poll(self) -> int | None: ...
+
+    def signal(self, number: signal.Signals) -> None: ...
+
+
 class Child:
     """A running process. It leads a session of its own, so that what it starts ends with it."""
+
+    told = ""
 
     def __init__(self, process: Process, nice: int = 0) -> None:
         """Raises StorageError when its log cannot be written, ConfigError when it cannot start."""
@@ -58,6 +89,10 @@ class Child:
     @property
     def label(self) -> str:
         return label(self.process)
+
+    @property
+    def identity(self) -> str:
+        return f"pid {self.pid}"
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
@@ -109,7 +144,7 @@ def free_hosts(count: int) -> list[str]:
 
 
 def stop(
-    children: Sequence[Child],
+    children: Sequence[Member],
     seconds: float,
     log: Log,
     hurry: Callable[[], bool] = lambda: False,
@@ -120,21 +155,21 @@ def stop(
     """
     running = [c for c in children if c.poll() is None]
     for child in running:
-        log(f"{child.label} (pid {child.pid}): SIGTERM")
+        log(f"{child.label} ({child.identity}): SIGTERM")
         child.signal(signal.SIGTERM)
         child.signal(signal.SIGCONT)
     wait(running, seconds, hurry)
     for child in running:
         if child.poll() is None:
-            log(f"{child.label} (pid {child.pid}): SIGKILL after {seconds:g} s")
+            log(f"{child.label} ({child.identity}): SIGKILL after {seconds:g} s")
             child.signal(signal.SIGKILL)
     wait(running, KILL_SECONDS)
     for child in running:
-        log(f"{child.label} (pid {child.pid}): {exit_text(child.code)}")
+        log(f"{child.label} ({child.identity}): {exit_text(child.code)}")
 
 
 def wait(
-    children: Sequence[Child], seconds: float, hurry: Callable[[], bool] = lambda: False
+    children: Sequence[Member], seconds: float, hurry: Callable[[], bool] = lambda: False
 ) -> bool:
     """Until all have left, or time is up; True when all have."""
     deadline = time.monotonic() + seconds

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.backends.processes import Child
+from launcher.backends.processes import Member
 from launcher.backends.status import heartbeats
-from launcher.render.local import LocalJob
+from launcher.render.supervised import SupervisedJob
 
 FIRST_STEP_FACTOR = 4
 """As the workers' own: the first step traces and compiles."""
@@ -22,12 +22,12 @@ _PAUSED_SECONDS = 10.0
 class Frozen:
     """Since when the same workers of a group are stopped, and others are not."""
 
-    def __init__(self, job: LocalJob) -> None:
+    def __init__(self, job: SupervisedJob) -> None:
         self._limit = job.frozen_seconds
-        self._who: list[Child] = []
+        self._who: list[Member] = []
         self._since = 0.0
 
-    def too_long(self, workers: Sequence[Child]) -> bool:
+    def too_long(self, workers: Sequence[Member]) -> bool:
         """All of them are none: who pauses a whole group may let it go on."""
         who = [child for child in workers if child.frozen]
         if who != self._who:
@@ -39,7 +39,7 @@ class Frozen:
 class Silence:
     """Of one attempt: since when none of its workers has told of another step."""
 
-    def __init__(self, root: Path, attempt: int, job: LocalJob) -> None:
+    def __init__(self, root: Path, attempt: int, job: SupervisedJob) -> None:
         self._root = root
         self._attempt = attempt
         self._limit = job.silence_seconds

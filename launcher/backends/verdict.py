@@ -25,6 +25,7 @@ _RANK = (
     Reason.STORAGE,
     Reason.CRASHED,
     Reason.PREEMPTED,
+    Reason.RESIZED,
     Reason.PEER_LOST,
 )
 """The cause among several exits, most telling first: a lost peer is what the others see of it."""
@@ -44,9 +45,13 @@ class Exit:
     """It says that what it lost its peers by is its own fault: its input, its disk."""
     hung: str = ""
     """What the supervisor saw of a worker that did not leave by itself; empty: it did."""
+    resized: str = ""
+    """Why the supervisor itself stopped the group, to go on with another number of workers."""
 
     @property
     def reason(self) -> Reason:
+        if self.resized:
+            return Reason.RESIZED
         return Reason.PEER_LOST if self.hung else _REASONS.get(self.code, Reason.CRASHED)
 
     @property
@@ -59,6 +64,8 @@ class Exit:
         return self.code in FINAL_WORKER_EXITS and not self.hung
 
     def __str__(self) -> str:
+        if self.resized:
+            return self.resized
         if self.hung:
             return f"{self.label} {self.hung}"
         if self.told:
@@ -82,8 +89,8 @@ class Verdict:
 
     @property
     def counts(self) -> bool:
-        """Against max_restarts. Being preempted is no fault of the run."""
-        return self.reason is not Reason.PREEMPTED
+        """Against max_restarts. Being preempted or resized is no fault of the run."""
+        return self.reason not in (Reason.PREEMPTED, Reason.RESIZED)
 
 
 def judge(exits: Sequence[Exit]) -> Verdict:

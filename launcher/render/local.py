@@ -1,7 +1,7 @@
 """A plan as processes of this machine: exactly what `submit` starts, and the files it writes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,25 @@ from launcher.contract import (
     ENV_CPU_THREADS,
     ENV_PARENT_PID,
     ENV_TF_CONFIG,
-    RunPaths,
     tf_config,
 )
 from launcher.errors import ConfigError
+from launcher.render.supervised import (
+    EVALUATOR,
+    WATCHDOGS_MARGIN_SECONDS,
+    WORKER,
+    Process,
+    Role,
+    SupervisedJob,
+)
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
 
 JOB_FILE = "local.json"
 SUPERVISOR_MODULE = "launcher.backends.local_supervisor"
-WORKER, EVALUATOR = "worker", "evaluator"
-_WATCHDOGS_MARGIN_SECONDS = 60.0
-"""Beyond restart.stall_timeout_seconds, after which a worker's own watchdog ends it."""
+__all__ = ["EVALUATOR", "WORKER", "LocalJob", "Machine", "Process", "Role", "SupervisedJob"]
+
 SUPERVISOR_PID = "<pid of the supervisor>"
 """Stands for LAUNCHER_PARENT_PID where the processes are shown before they are started."""
 
@@ -37,60 +43,17 @@ class Machine:
     gpus: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Role:
-    """`count` processes of the same argv (after the Python executable)."""
+@dataclass(frozen=True, kw_only=True)
+class LocalJob(SupervisedJob):
+    """`local.json`, which the supervisor reads."""
 
-    name: str
-    count: int
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class LocalJob:
-    """What stays the same over all attempts of a run: `local.json`, which the supervisor reads.
-
-    Times in seconds.
-    """
-
-    name: str
-    root: str
     python: str
     cores: int
-    workers: int
     worker_gpus: tuple[tuple[str, ...], ...]
     """Of each worker; all empty: train on the CPU."""
     evaluator_gpus: tuple[str, ...]
     hide_gpus: bool
     """The machine has GPUs, and a process without any of its own must not take them."""
-    total_steps: int
-    max_restarts: int
-    roles: tuple[Role, ...]
-    stop_seconds: float = 60.0
-    """From SIGTERM to SIGKILL: time to save a checkpoint of a large model."""
-    group_stop_seconds: float = 12.0
-    """The same for a group that lost a member, which cannot save anything together any more. With
-    `peer_seconds` it has left within 20 s."""
-    killed_stop_seconds: float = 2.0
-    """The same when a signal ended that member: the others wait in native code, where SIGTERM does
-    not reach them; who is writing a checkpoint may finish it."""
-    silence_seconds: float = 360.0
-    """How long no worker may tell of a step: longer than their own watchdogs take."""
-    frozen_seconds: float = 10.0
-    """How long some of a group may be stopped by a signal while the others wait for them."""
-    peer_seconds: float = 5.0
-    """How long the others may take to say why one left: its reason is not always the first."""
-    restart_seconds: float = 1.0
-    """Pause before a restart, doubled by each one that brought no step."""
-    max_evaluator_restarts: int = 3
-
-    @property
-    def paths(self) -> RunPaths:
-        return RunPaths(Path(self.root))
-
-    def role(self, name: str) -> Role | None:
-        return next((r for r in self.roles if r.name == name and r.count > 0), None)
 
     @classmethod
     def read(cls, path: Path) -> "LocalJob":
@@ -106,17 +69,6 @@ class LocalJob:
             raise ConfigError("no such file", place=str(path), remedy=remedy) from None
         except (ValueError, KeyError, TypeError) as e:
             raise ConfigError(f"not a local job ({e})", place=str(path), remedy=remedy) from None
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process: `env` is added to the environment, output is appended to `log`."""
-
-    role: str
-    index: int
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    log: str
 
 
 def job(plan: "Plan", machine: Machine) -> LocalJob:
@@ -139,7 +91,7 @@ def job(plan: "Plan", machine: Machine) -> LocalJob:
         hide_gpus=bool(machine.gpus),
         total_steps=plan.total_steps,
         max_restarts=plan.max_restarts,
-        silence_seconds=plan.worker_config.stall_timeout_seconds + _WATCHDOGS_MARGIN_SECONDS,
+        silence_seconds=plan.worker_config.stall_timeout_seconds + WATCHDOGS_MARGIN_SECONDS,
         roles=tuple(Role(r.name, r.count, tuple(r.argv), dict(r.env)) for r in plan.roles),
     )
 

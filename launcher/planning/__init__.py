@@ -11,6 +11,7 @@ departures   how far a file's numbers are from a reference's
 memory       of one accelerator, by the shapes of a step's tensors
 warnings     what a person should know
 plan, make   the result
+elastic      the same for other numbers of workers
 table        the same for people
 """
 

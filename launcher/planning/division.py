@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from launcher.errors import SpecError
 from launcher.planning.arithmetic import (
     LARGEST,
     Alternatives,
@@ -18,14 +19,34 @@ from launcher.planning.arithmetic import (
 from launcher.planning.source import Source
 from launcher.spec import JobSpec
 
+_LOOKED_AT = 4096
+"""Counts of an elastic range that are tried for one that divides the global batch."""
+
 _LINEAR_RULE_HOLDS = 32
 """From 256 to 8,192 images a step the linear rule kept the accuracy (arXiv 1706.02677)."""
 
 
-def divide(spec: JobSpec, source: Source) -> Split:
-    """Raises SpecError with the nearest valid choices when the accumulation is not whole."""
+def divide(spec: JobSpec, source: Source, workers: int | None = None) -> Split:
+    """Over `workers`; None: the spec's, and the most that divide when it gives a range.
+
+    Raises SpecError with the nearest valid choices when the accumulation is not whole.
+    """
+    most = spec.cluster.most_workers if workers is None else workers
+    fewest = spec.cluster.fewest_workers if workers is None else workers
+    refused: SpecError | None = None
+    for count in range(most, max(fewest, most - _LOOKED_AT) - 1, -1):
+        try:
+            return _divide(spec, source, count)
+        except SpecError as e:
+            refused = refused or e  # of the most: the others are its neighbours
+    if refused is None:
+        raise ValueError(f"{fewest} to {most} workers")
+    raise refused
+
+
+def _divide(spec: JobSpec, source: Source, workers: int) -> Split:
     cluster = spec.cluster
-    replicas = replica_count(cluster.workers, cluster.gpus_per_worker)
+    replicas = replica_count(workers, cluster.gpus_per_worker)
     global_batch = spec.batch.global_batch or source.reference.batch
     if replicas > LARGEST:
         raise spec.error("cluster.workers", f"{replicas:,} replicas", f"At most {LARGEST:,}")
@@ -34,7 +55,7 @@ def divide(spec: JobSpec, source: Source) -> Split:
         return split(global_batch, replicas, per_replica)
     except NotWholeError:
         request = _Request(
-            global_batch, replicas, per_replica, cluster.workers, cluster.gpus_per_worker > 0
+            global_batch, replicas, per_replica, workers, cluster.gpus_per_worker > 0
         )
         place = "cluster.workers" if global_batch < replicas else "batch.global_batch"
         what, remedy = _refusal(request, source)

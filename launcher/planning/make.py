@@ -17,14 +17,16 @@ from launcher.spec import JobSpec
 from launcher.worker_config import WorkerConfig
 
 
-def make_plan(spec: JobSpec) -> Plan:
+def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
     """What a run of `spec` is. Data need not be there yet (`missing_data` tells).
+
+    workers: that many of an elastic run's; None: as many as the spec has at most.
 
     Raises SpecError: the batch cannot be divided, the schedule cannot be scaled that far, or the
     pipeline.config cannot be read; DataError: the label map cannot be.
     """
     source = source_of(spec)
-    split = divide(spec, source)
+    split = divide(spec, source, workers)
     data = data_of(spec, source)
     fine_tune = fine_tune_of(spec, source)
     sync = wants_sync(spec, source, split)
@@ -48,7 +50,7 @@ def make_plan(spec: JobSpec) -> Plan:
         root=spec.root,
         recipe=source.recipe.name if source.recipe else None,
         replicas=split.replicas,
-        workers=spec.cluster.workers,
+        workers=_workers(spec, split),
         gpus_per_worker=spec.cluster.gpus_per_worker,
         global_batch=split.global_batch,
         per_replica_batch=split.per_replica_batch,
@@ -75,7 +77,7 @@ def make_plan(spec: JobSpec) -> Plan:
         worker_config=_worker_config(spec, split, facts, data, normalizer, norm, decay),
         pipeline_text=pipelines.to_text(pipeline),
         spec=spec,
-        roles=_roles(spec),
+        roles=_roles(spec, _workers(spec, split)),
         reference_batch=source.reference.batch,
         reference_is_recipe=source.follows_recipe,
         schedule=facts.schedule,
@@ -87,6 +89,10 @@ def make_plan(spec: JobSpec) -> Plan:
         recipe_facts=source.recipe_facts,
         file_facts=source.file_facts,
     )
+
+
+def _workers(spec: JobSpec, split: Split) -> int:
+    return split.replicas // max(1, spec.cluster.gpus_per_worker)
 
 
 def _place_of_own(source: Source) -> str:
@@ -117,7 +123,7 @@ def _worker_config(
     by_micro_batch = normalizer is Normalizer.MICRO_BATCH
     return WorkerConfig(
         name=spec.name,
-        workers=spec.cluster.workers,
+        workers=_workers(spec, split),
         gpus_per_worker=spec.cluster.gpus_per_worker,
         replicas=split.replicas,
         global_batch=split.global_batch,
@@ -146,7 +152,7 @@ def _worker_config(
     )
 
 
-def _roles(spec: JobSpec) -> tuple[Role, ...]:
+def _roles(spec: JobSpec, workers: int) -> tuple[Role, ...]:
     cluster, root = spec.cluster, str(spec.root)
     evaluator_gpus = spec.evaluate.gpus
     if evaluator_gpus is None:
@@ -154,7 +160,7 @@ def _roles(spec: JobSpec) -> tuple[Role, ...]:
     return (
         Role(
             name="worker",
-            count=cluster.workers,
+            count=workers,
             argv=("-m", WORKER_MODULE, root),
             env=dict(cluster.env),
             gpus=cluster.gpus_per_worker,

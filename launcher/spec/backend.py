@@ -53,10 +53,36 @@ class Kubernetes(Section):
     the baseline and restricted Pod Security Standards refuse. Default false."""
 
 
+class Ray(Section):
+    """A Ray cluster. GPUs, CPUs and memory of each worker are in `cluster`."""
+
+    address: Text | None = None
+    """The cluster's dashboard, as http://10.0.0.5:8265. Default: RAY_ADDRESS; without that a Ray of
+    this machine is started for the run and stopped with it. `--address` wins over both."""
+    resources: dict[Text, Positive] = Field(default={})
+    """Custom resources that each worker takes, as {fast_disk: 1}. Default: none."""
+    placement: Literal["pack", "spread", "strict_pack", "strict_spread"] = "pack"
+    """pack: workers on as few nodes as possible; spread: on as many; strict_pack: all on one node;
+    strict_spread: each on a node of its own. Default pack: all-reduce is fastest within a node."""
+    evaluator_cpus: Annotated[float, Field(ge=0, le=4096, allow_inf_nan=False)] = 0.0
+    """CPU cores that are reserved for the evaluator. Default 0: it takes none from the workers, and
+    runs on the head node unless it has GPUs or resources of its own."""
+    evaluator_resources: dict[Text, Positive] = Field(default={})
+    """Custom resources of the evaluator, to choose its node. Default: none."""
+    wait_for_nodes: bool = False
+    """Submit although no node that is there now could run a worker, because an autoscaler or a
+    person will add one. Default false: that is refused, as a mistake."""
+    resize_seconds: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 30.0
+    """How long a cluster must have room for more workers before an elastic run grows. Default 30;
+    each change costs a restart of the group."""
+
+
 class Backend(Section):
     """What starts the processes."""
 
     kind: Literal["local", "ray", "kubernetes"] = "local"
     """local: processes on this machine, the default; ray: a Ray cluster; kubernetes: a cluster."""
+    ray: Ray = Ray()
+    """What the ray backend needs to know."""
     kubernetes: Kubernetes = Kubernetes()
     """What the kubernetes backend needs to know."""

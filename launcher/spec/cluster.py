@@ -1,8 +1,9 @@
 """Where a run runs: processes, devices, and what a cluster needs to know of them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from launcher.spec.fields import (
     AnyText,
@@ -75,11 +76,32 @@ class Secret(Section):
     """Key inside the Secret."""
 
 
+class Elastic(Section):
+    """As many workers as a cluster has room for, within bounds; the global batch stays."""
+
+    min: Count
+    """The fewest workers to train with. No default: fewer wait."""
+    max: Count
+    """The most workers. No default. Counts that do not divide the global batch are passed over."""
+
+
+def _kind_of_workers(value: object) -> str:
+    return "[range]" if isinstance(value, Mapping | Elastic) else "[count]"
+
+
+Workers = Annotated[
+    Annotated[Count, Tag("[count]")] | Annotated[Elastic, Tag("[range]")],
+    Discriminator(_kind_of_workers),
+]
+"""A number, or {min, max}. By the kind of the value, so that an error is about that kind alone."""
+
+
 class Cluster(Section):
     """Where it runs: how many processes with how many devices each."""
 
-    workers: Count = 1
-    """Training processes, one machine or container each. Default 1."""
+    workers: Workers = 1
+    """Training processes, one machine or container each; or {min, max}, with which a Ray run grows
+    and shrinks with its cluster (others take max). Default 1."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=1024)] = 0
     """GPUs of each worker, one replica on each. Default 0: one replica on the CPU."""
     image: Text | None = None
@@ -106,3 +128,11 @@ class Cluster(Section):
     """PriorityClass of the run. Default: the cluster's."""
     service_account: KubernetesName | None = None
     """ServiceAccount of the processes. Default: the namespace's."""
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers.max if isinstance(self.workers, Elastic) else self.workers
+
+    @property
+    def fewest_workers(self) -> int:
+        return self.workers.min if isinstance(self.workers, Elastic) else self.workers

@@ -104,9 +104,11 @@ def _without_steps(path: Path, root: type[BaseModel]) -> Path:
     """The keys and indices that are in the file."""
     kept: Path = ()
     for step in path:
+        if isinstance(step, str) and step.startswith("["):
+            continue  # a tag of pydantic's: a mapping's key, a kind of value
         section = section_at(root, kept)
         outside = section is not None or isinstance(step, int) or is_mapping(root, kept)
-        if outside and step != "[key]":
+        if outside:
             kept = (*kept, step)
         if section is not None and isinstance(step, str) and step not in section.model_fields:
             break

@@ -22,6 +22,7 @@ def broken_rules(spec: Mapping[str, Any]) -> list[Broken]:
         *_checkpoint_with_type(_section(spec, "train")),
         *_sync_of_nothing(_section(spec, "train")),
         *_volumes(_section(spec, "cluster")),
+        *_workers(_section(spec, "cluster")),
     ]
 
 
@@ -100,6 +101,14 @@ def _volumes(cluster: Mapping[str, Any]) -> Iterator[Broken]:
             if name in names:
                 yield (*path, "name"), f"a second volume is named {name}", "Rename one"
             names.add(name)
+
+
+def _workers(cluster: Mapping[str, Any]) -> Iterator[Broken]:
+    workers = _section(cluster, "workers")
+    fewest, most = workers.get("min"), workers.get("max")
+    if isinstance(fewest, int) and isinstance(most, int) and fewest > most:
+        what = f"min {fewest:,} is more than max {most:,}"
+        yield ("cluster", "workers"), what, "Exchange them"
 
 
 def _section(spec: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -190,6 +190,22 @@ class RunPaths:
         return self.root / "progress" / f"{role}-{index}.failure.json"
 
     @property
+    def given_up(self) -> Path:
+        """That the workers will not be started again, by a pod that knows: `{"worker", "exit",
+        "message", "time"}`. Where a supervisor watches, status.json says it."""
+        return self.root / "progress" / "given-up.json"
+
+    @property
+    def meeting(self) -> Path:
+        """What worker 0 of a group of pods wrote last, and the others must see:
+        `{"token", "attempt", "time"}`."""
+        return self.root / "progress" / "meeting.json"
+
+    def exit(self, attempt: int, who: str) -> Path:
+        """How a pod's process ended: `{"exit", "time"}`; `who` as worker-0, evaluator."""
+        return self.logs(attempt) / f"{who}.exit.json"
+
+    @property
     def variables(self) -> Path:
         """Those that can be trained: `[{"name", "shape", "parameters"}]`, by worker 0."""
         return self.root / "progress" / "variables.json"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import RunPaths, State, read_json, write_json
+from launcher.contract import RunPaths, write_json
 from launcher.errors import (
     ConfigError,
     LauncherError,
@@ -103,10 +103,10 @@ def follow_run(
     ledger = follow.Ledger(paths.eval_metrics, paths.checkpoints)
     attempts = Attempts(paths)
     gone: set[int] = set()
-    waiting = False
+    waiting, began = False, time.time()
     while True:
         environment.check_parent()
-        ended = _ended(paths)  # before the listing: what was saved until then is in it
+        ended = follow.ended(paths, began)  # before the listing: what was saved then is in it
         listed = [s for s in follow.listed_steps(paths.checkpoints) if s not in gone]
         scored = ledger.scored(listed)
         if config.total_steps in scored:
@@ -161,13 +161,6 @@ def try_to_score(
             return row is not None
         environment.check_parent()
         time.sleep(RETRY_SECONDS)
-
-
-def _ended(paths: RunPaths) -> str | None:
-    """The state of a run that writes no more checkpoints, else None."""
-    status = read_json(paths.status)
-    state = status.get("state") if isinstance(status, dict) else None
-    return state if state in set(State) and State(state).ended else None
 
 
 def _ground_truth(model: Any, config: WorkerConfig, environment: Environment) -> "GroundTruth":

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Collection
 from pathlib import Path
 
-from launcher.contract import read_jsonl
+from launcher.contract import RunPaths, State, read_json, read_jsonl
 
 STATE_FILE = "checkpoint"  # tf.train.CheckpointManager's, written after the files it lists
+STALE_SECONDS = 3600.0
 _ENTRY = re.compile(r'^all_model_checkpoint_paths: "(?:.*/)?ckpt-(\d+)"$', re.MULTILINE)
 
 
@@ -68,6 +70,27 @@ def newest_open(listed: Collection[int], scored: Collection[int]) -> int | None:
     """The newest checkpoint, unless it is scored: what is left to do for a run that ended."""
     newest = max(listed, default=None)
     return None if newest in scored else newest
+
+
+def ended(paths: RunPaths, began: float) -> str | None:
+    """How a run ended that writes no more checkpoints, else None.
+
+    A supervisor says it in status.json. On Kubernetes there is none: the pod of a worker that will
+    not be started again says so, and a run that is submitted anew takes that word back. What is
+    older than this evaluator (`began`, seconds since 1970) may be of the submit before, whose
+    successor waits for its nodes: it counts after an hour.
+    """
+    status = read_json(paths.status)
+    state = status.get("state") if isinstance(status, dict) else None
+    if state in set(State) and State(state).ended:
+        return str(state)
+    given_up = read_json(paths.given_up)
+    if not isinstance(given_up, dict):
+        return None
+    then = given_up.get("time")
+    if isinstance(then, int | float) and began > then and time.time() - began < STALE_SECONDS:
+        return None
+    return f"FAILED (worker {given_up.get('worker')} left with {given_up.get('exit')} for good)"
 
 
 class Ledger:

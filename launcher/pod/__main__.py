@@ -1,0 +1,119 @@
+"""`python -m launcher.pod worker|evaluator RUN_ROOT`: one container, from manifest to exit code."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from launcher.contract import (
+    ENV_ATTEMPT,
+    ENV_PARENT_PID,
+    ENV_PLAN_DIR,
+    ENV_TF_CONFIG,
+    EVALUATOR_MODULE,
+    WORKER_MODULE,
+    RunPaths,
+    plan_digest,
+    tf_config,
+)
+from launcher.errors import ConfigError, LauncherError, WorkerExit
+from launcher.pod import ending, folder, identity, meeting
+from launcher.pod.child import Signals, Stopped, write_both
+from launcher.pod.identity import Identity
+from launcher.worker_config import WorkerConfig
+
+_MODULES = {"worker": WORKER_MODULE, "evaluator": EVALUATOR_MODULE}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _arguments(argv)
+    pod = Pod(args.role, RunPaths(args.root))
+    try:
+        code = pod.run(os.environ)
+    except Stopped:
+        pod.say("stopped before it began")
+        code = int(WorkerExit.STOPPED)
+    except LauncherError as e:
+        pod.say(f"error: {e}")
+        code = int(e.worker_exit)
+        ending.tell(pod.paths, pod.me, code, str(e))
+    return ending.end(pod.paths, pod.me, pod.attempt, code)
+
+
+class Pod:
+    """One start of one container. What is known of it grows while it prepares."""
+
+    def __init__(self, role: str, paths: RunPaths) -> None:
+        self.paths = paths
+        self.me = Identity(role)
+        self.attempt: int | None = None
+        self._log: int | None = None
+        self._signals = Signals()
+
+    def run(self, env: Mapping[str, str]) -> int:
+        """Until the worker or the evaluator has ended: its exit code. Raises LauncherError for
+        what keeps it from starting, Stopped when it is told to leave before."""
+        plans = Path(_required(env, ENV_PLAN_DIR))
+        config = WorkerConfig.read(plans / self.paths.plan.name)
+        self.me = identity.read(self.me.role, config.workers, env)
+        files = folder.mounted(plans)
+        if folder.publish(self.paths, files):
+            self.say(f"the plan is in {self.paths.root}")
+        folder.check_writable(self.paths, self.me.who)
+        self.attempt, self._log = folder.claim(self.paths, self.me.who)
+        self.say(f"{self.me.who}, start {self.attempt}")
+        self.paths.failure(self.me.role, self.me.index).unlink(missing_ok=True)
+        if self.me.role == "worker" and self.me.index == 0:
+            self.paths.given_up.unlink(missing_ok=True)
+        if len(self.me.hosts) > 1:
+            self.say(f"meeting {len(self.me.hosts) - 1} other workers")
+            meeting.meet(self.paths, self.me, plan_digest(files), _version(), self.say)
+        argv = [sys.executable, "-m", _MODULES[self.me.role], str(self.paths.root)]
+        return self._signals.run(argv, child_env(env, self.me, self.attempt), self._log)
+
+    def say(self, text: str) -> None:
+        write_both(f"{time.strftime('%H:%M:%S')} {text}\n".encode(), self._log)
+
+
+def child_env(env: Mapping[str, str], me: Identity, attempt: int) -> dict[str, str]:
+    """What the worker and the evaluator know of their environment: nothing of Kubernetes."""
+    found = {k: v for k, v in env.items() if k not in (ENV_TF_CONFIG, ENV_PARENT_PID)}
+    found[ENV_ATTEMPT] = str(attempt)
+    if len(me.hosts) > 1:
+        found[ENV_TF_CONFIG] = tf_config(me.hosts, me.index)
+    return found
+
+
+def _version() -> str:
+    """What must be the same in all workers: the code, and the packages that compute."""
+    from launcher.odapi import provenance
+
+    found = provenance.versions()
+    return (
+        f"{found['launcher source']} (TensorFlow {found.get('tensorflow', 'none')}, "
+        f"Python {found['python']})"
+    )
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    if not env.get(name):
+        raise ConfigError(
+            "is not set", place=name, remedy="Start containers with what `launcher render` prints"
+        )
+    return env[name]
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m launcher.pod",
+        description="Run a worker or the evaluator of a run in a container of Kubernetes.",
+    )
+    parser.add_argument("role", choices=sorted(_MODULES))
+    parser.add_argument("root", type=Path, metavar="RUN_ROOT", help="<run_dir>/<name>")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

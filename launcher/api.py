@@ -104,17 +104,19 @@ def prepare(
     force: bool = False,
 ) -> Prepared:
     """All that `submit` does before it starts anything: check, and draw data.synthetic."""
-    made = plan(spec)
-    _backend(spec).check(made, resume=resume, replace=replace)
+    made, backend = plan(spec), _backend(spec)
+    backend.check(made, resume=resume, replace=replace)
     if resume:
-        made = resuming.as_it_was(made, allow_change)
-    draw(spec)
-    if problems := planning.missing_data(spec):
-        raise SpecError(problems)
-    precheck.check_records(made)
+        made = resuming.as_it_was(made, allow_change, backend.folder(made))
+    seen = backend.sees_data(made)
+    if seen:
+        draw(spec)
+        if problems := planning.missing_data(spec):
+            raise SpecError(problems)
+        precheck.check_records(made)
     if resume:
         return Prepared(made, None)
-    report = preflight.check(made)
+    report = preflight.check(made, Options(data=seen))
     if report.errors and not force:
         raise PreflightError([*map(_problem, report.errors)])
     return Prepared(made, report)

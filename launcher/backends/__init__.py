@@ -8,8 +8,11 @@ from launcher.errors import UsageError
 if TYPE_CHECKING:
     from launcher.backends.base import Backend
 
-_BACKENDS = {"local": "launcher.backends.local"}
-_LATER = ("ray", "kubernetes")
+_BACKENDS = {
+    "local": "launcher.backends.local",
+    "kubernetes": "launcher.backends.kubernetes",
+}
+_LATER = ("ray",)
 
 DEFAULT = "local"
 

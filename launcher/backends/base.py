@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,6 +71,13 @@ class Backend(Protocol):
         """What another process needs to find the run that is not in its folder: an address, a
         namespace. Empty: the folder says it all."""
 
+    def folder(self, plan: "Plan") -> Path:
+        """Where this machine has the run's files: plan.root, or a copy where that is on storage of
+        a cluster only."""
+
+    def sees_data(self, plan: "Plan") -> bool:
+        """Whether the records of the plan can be looked for here; else its workers do so."""
+
     def dry_run(self, plan: "Plan") -> dict[str, Any]:
         """Exactly what `submit` would start and write."""
 
@@ -94,6 +102,10 @@ class Backend(Protocol):
 
     def delete(self, root: Path) -> bool:
         """Remove the folder. False when there is none. Raises UsageError while it runs."""
+
+    def logs(self, root: Path, *, follow: bool) -> AbstractContextManager[None]:
+        """Within it the files below logs/ have what the processes have written so far; with
+        `follow` they go on growing."""
 
     def evaluate(self, root: Path) -> None:
         """Score the newest checkpoint of a run that has ended, in the foreground.
@@ -137,7 +149,8 @@ class JobHandle:
 
     def logs(self, who: str = "worker-0", attempt: int | None = None) -> Iterator[str]:
         """The lines so far of `worker-<i>`, `evaluator` or `supervisor`, of all attempts or one."""
-        attempts = log_attempts(self.paths) if attempt is None else [attempt]
+        with self.backend.logs(self.root, follow=False):
+            attempts = log_attempts(self.paths) if attempt is None else [attempt]
         for k in attempts:
             path = self.paths.logs(k) / f"{who}.log"
             if path.is_file():

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,12 @@ class LocalBackend:
     def where(self, plan: "Plan") -> dict[str, str]:
         return {}
 
+    def folder(self, plan: "Plan") -> Path:
+        return plan.root
+
+    def sees_data(self, plan: "Plan") -> bool:
+        return True
+
     def dry_run(self, plan: "Plan") -> dict[str, Any]:
         """The ports are free now; `submit` chooses again just before it starts the workers."""
         return render.local(
@@ -65,6 +72,10 @@ class LocalBackend:
 
     def delete(self, root: Path) -> bool:
         return delete(root)
+
+    def logs(self, root: Path, *, follow: bool) -> AbstractContextManager[None]:
+        """The processes write these files themselves."""
+        return contextlib.nullcontext()
 
     def evaluate(self, root: Path) -> None:
         check_training_extra()

@@ -11,14 +11,14 @@ from launcher.planning.changes import Change, Planned, changes
 from launcher.spec import from_mapping
 
 
-def as_it_was(plan: Plan, allow_change: bool) -> Plan:
-    """The plan, with a warning for each change that is allowed. A folder without a plan has
-    nothing to be compared with.
+def as_it_was(plan: Plan, allow_change: bool, folder: Path) -> Plan:
+    """The plan, with a warning for each change that is allowed. A `folder` of the run without a
+    plan has nothing to be compared with.
 
     Raises SpecError with one line for each field that differs, unless it is a safe one and
     `allow_change` is given.
     """
-    before = read_planned(plan.root)
+    before = read_planned(folder)
     if before is None:
         return plan
     after = Planned(

@@ -69,7 +69,7 @@ def true_status(root: Path) -> RunStatus:
                     f"`launcher submit SPEC --resume` continues it from the last checkpoint"
                 ),
             )
-    progress = _progress(root, status)
+    progress = progress_of(root, status)
     if status.state is not State.RUNNING:
         progress = replace(progress, eta_seconds=None)
     step = newest_step(root, status.attempt)
@@ -134,7 +134,7 @@ def newest_score(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _progress(root: Path, status: RunStatus) -> Progress:
+def progress_of(root: Path, status: RunStatus) -> Progress:
     beats = [b for b in heartbeats(root) if b.get("attempt") == status.attempt]
     chief = beats[0] if beats else {}
     score = newest_score(RunPaths(root).eval_metrics) or {}

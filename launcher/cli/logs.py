@@ -29,6 +29,22 @@ def show(
     """Print to stdout. Raises UsageError for a bad pattern, or a process or attempt without log."""
     wanted = _wanted(who)
     matches = _matcher(grep)
+    with handle.backend.logs(handle.root, follow=follow):
+        _print(handle, who, wanted, matches, follow, attempt, tail)
+    if follow:
+        now = handle.status()
+        typer.echo(f"{now.name}: {now.state} ({now.reason}) {now.message}".rstrip(), err=True)
+
+
+def _print(
+    handle: "JobHandle",
+    who: str,
+    wanted: re.Pattern[str],
+    matches: Callable[[str], object],
+    follow: bool,
+    attempt: int | None,
+    tail: int | None,
+) -> None:
     tails: dict[Path, _Tail] = {}
     while True:
         ended = handle.status().state.ended  # before reading: what is written until then is read
@@ -45,11 +61,8 @@ def show(
                 if matches(line):
                     typer.echo(f"{prefix.strip()}: {line}" if prefix else line)
         if ended or not follow:
-            break
+            return
         time.sleep(_POLL_SECONDS)
-    if follow:
-        now = handle.status()
-        typer.echo(f"{now.name}: {now.state} ({now.reason}) {now.message}".rstrip(), err=True)
 
 
 class _Tail:

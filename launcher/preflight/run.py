@@ -79,6 +79,9 @@ def check(plan: Plan, options: Options) -> Report:
 def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequence[Finding]]":
     from launcher import preflight
 
+    if not options.data:
+        what = "it is on storage of the cluster, which this machine does not see"
+        return None, [_not_looked_at(what, "`launcher check` where it is mounted looks at it")]
     asked = {} if options.sample is None else {"sample": options.sample}
     try:
         found = preflight.data_findings(

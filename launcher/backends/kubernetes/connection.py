@@ -1,0 +1,125 @@
+"""Which API server to ask, as whom, and in which namespace: kubectl's own rules.
+
+KUBECONFIG (several files, merged), else ~/.kube/config, else the service account of the pod that
+this runs in. A context that the run names wins over the current one, and a namespace over the
+context's.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_DEFAULT_NAMESPACE = "default"
+IN_CLUSTER = "in-cluster"
+"""Stands for a context where there is no kubeconfig."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is. Empty: kubectl's choice."""
+
+    context: str = ""
+    namespace: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"context": self.context, "namespace": self.namespace}
+
+
+@dataclass(frozen=True)
+class Connection:
+    place: Place
+    server: str
+    client: "ApiClient" = field(repr=False)
+
+
+def connect(wanted: Place) -> Connection:
+    """Reads the configuration; asks no server.
+
+    Raises UsageError when there is none or it cannot be understood, MissingExtraError.
+    """
+    try:
+        import kubernetes.config  # noqa: F401
+    except ImportError as e:
+        raise MissingExtraError(
+            f"the kubernetes backend needs a package that is missing ({e.name})",
+            remedy='pip install "launcher[kubernetes]"',
+        ) from None
+    if not _kubeconfig() and wanted.context in ("", IN_CLUSTER):
+        return _from_account(wanted)
+    return _from_files(wanted)
+
+
+def _kubeconfig() -> str:
+    """The files as a KUBECONFIG text; empty when none is there."""
+    text = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    return text if any(Path(p).expanduser().is_file() for p in text.split(os.pathsep) if p) else ""
+
+
+def _from_files(wanted: Place) -> Connection:
+    import yaml
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+
+    files = _kubeconfig() or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    configuration = Configuration()
+    try:
+        contexts, current = list_kube_config_contexts(files)  # type: ignore[no-untyped-call]
+        named = {c["name"]: c for c in contexts}
+        name = wanted.context or current["name"]
+        if name not in named:
+            raise UsageError(
+                f'there is no context "{name}"',
+                place=files,
+                remedy=f"Set backend.kubernetes.context to {' or '.join(sorted(named)) or 'one'}",
+            )
+        load_kube_config(  # type: ignore[no-untyped-call]
+            files, context=name, client_configuration=configuration
+        )
+    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as e:
+        raise UsageError(
+            f"this kubeconfig cannot be used ({_one_line(e)})",
+            place=files,
+            remedy="`kubectl config view` shows what kubectl reads; set KUBECONFIG",
+        ) from None
+    namespace = wanted.namespace or (named[name].get("context") or {}).get("namespace")
+    place = Place(name, str(namespace or _DEFAULT_NAMESPACE))
+    return _connection(place, configuration, ApiClient)
+
+
+def _from_account(wanted: Place) -> Connection:
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import ConfigException, load_incluster_config
+
+    configuration = Configuration()
+    try:
+        load_incluster_config(  # type: ignore[no-untyped-call]
+            client_configuration=configuration
+        )
+    except (ConfigException, OSError) as e:
+        raise UsageError(
+            f"no cluster is configured: no kubeconfig, and not in a pod ({_one_line(e)})",
+            place=os.environ.get("KUBECONFIG") or "~/.kube/config",
+            remedy="Set KUBECONFIG to the file that your cluster's administrator gave you",
+        ) from None
+    try:
+        own = (_ACCOUNT / "namespace").read_text().strip()
+    except OSError:
+        own = ""
+    place = Place(IN_CLUSTER, wanted.namespace or own or _DEFAULT_NAMESPACE)
+    return _connection(place, configuration, ApiClient)
+
+
+def _connection(place: Place, configuration: "object", client: type) -> Connection:
+    configuration.retries = False  # type: ignore[attr-defined]  # api.py has rules of its own
+    return Connection(place, str(configuration.host), client(configuration))  # type: ignore[attr-defined]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,61 @@
+"""The files of a run on a cluster, as far as this machine sees them.
+
+run_dir is a volume of the pods. Where it is mounted here too, at the same path, the run's folder is
+the run's folder. Elsewhere a copy stands for it, below $XDG_STATE_HOME/launcher/kubernetes: the
+plan from the ConfigMap, and the logs that the API server gives.
+"""
+
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from launcher.backends import registry
+from launcher.backends.kubernetes.connection import Place
+from launcher.contract import RunPaths, write_text
+from launcher.errors import StorageError
+
+
+def folder_of(place: Place, root: Path) -> Path:
+    """Where this machine has the files of the run whose pods have them in `root`."""
+    return root if is_here(root) else _copies() / _safe(place) / root.name
+
+
+def is_here(root: Path) -> bool:
+    with suppress(OSError):
+        return root.parent.is_dir()
+    return False
+
+
+def is_copy(root: Path) -> bool:
+    return root.is_relative_to(_copies())
+
+
+def keep_plan(root: Path, files: Mapping[str, str]) -> None:
+    """Into a copy; a folder that the pods have is theirs to write. A full disk is no error: the
+    plan is on the cluster."""
+    if not is_copy(root):
+        return
+    with suppress(StorageError):
+        for name, text in files.items():
+            write_text(root / name, text)
+
+
+def remove_copy(root: Path) -> None:
+    if is_copy(root):
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def has_scores(root: Path) -> bool:
+    return RunPaths(root).eval_metrics.is_file()
+
+
+def _copies() -> Path:
+    return registry.state_dir() / "kubernetes"
+
+
+def _safe(place: Place) -> Path:
+    """A context's name may hold anything: `arn:aws:eks:...:cluster/x`."""
+    return Path("".join(c if c.isalnum() or c in "-_." else "_" for c in place.context) or "_") / (
+        place.namespace
+    )

@@ -1,0 +1,83 @@
+"""The object that starts the workers, whatever its kind: has it ended, and how. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+API_VERSIONS = {
+    "job": ("batch/v1", "Job"),
+    "jobset": ("jobset.x-k8s.io/v1alpha2", "JobSet"),
+    "tfjob": ("kubeflow.org/v1", "TFJob"),
+    "rayjob": ("ray.io/v1", "RayJob"),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """`succeeded` None: not ended. `reason` and `message` are Kubernetes' own."""
+
+    succeeded: bool | None = None
+    reason: str = ""
+    message: str = ""
+    suspended: bool = False
+    restarts: int = 0
+    ended: str = ""
+    """When, as Kubernetes writes it."""
+
+
+def group(item: Json) -> Group:
+    """Of a Job, a JobSet, a TFJob or a RayJob."""
+    if item["kind"] == "RayJob":
+        return _ray_job(item)
+    status = item.get("status") or {}
+    suspended = bool((item.get("spec") or {}).get("suspend"))
+    if item["kind"] == "TFJob":
+        suspended = bool(((item["spec"].get("runPolicy")) or {}).get("suspend"))
+    found = Group(suspended=suspended, restarts=int(status.get("restarts") or 0))
+    for condition in status.get("conditions") or []:
+        if condition["status"] != "True":
+            continue
+        if condition["type"] in ("Complete", "Completed", "Succeeded"):
+            return _ended(found, condition, True)
+        if condition["type"] == "Failed":
+            return _ended(found, condition, False)
+    return found
+
+
+def owned(items: Sequence[Json], owner: Json) -> list[Json]:
+    """Those that a controller has made for `owner`."""
+    uid = owner["metadata"].get("uid")
+    return [
+        item
+        for item in items
+        if any(ref.get("uid") == uid for ref in item["metadata"].get("ownerReferences") or [])
+    ]
+
+
+def _ended(found: Group, condition: Json, succeeded: bool) -> Group:
+    return Group(
+        succeeded,
+        str(condition.get("reason") or ""),
+        " ".join(str(condition.get("message") or "").split()),
+        found.suspended,
+        found.restarts,
+        str(condition.get("lastTransitionTime") or ""),
+    )
+
+
+def _ray_job(item: Json) -> Group:
+    """KubeRay has a status of the driver, and one of what it deploys for it."""
+    status = item.get("status") or {}
+    driver, deployed = status.get("jobStatus"), status.get("jobDeploymentStatus")
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    suspended = bool(item["spec"].get("suspend"))
+    ended: bool | None = None
+    if driver == "SUCCEEDED":
+        ended = True
+    elif driver in ("FAILED", "STOPPED") or deployed == "Failed":
+        ended = False
+        reason = reason or f"{deployed} {driver}"
+    at = str(status.get("endTime") or "")
+    return Group(ended, reason, " ".join(message.split()), suspended, ended=at)

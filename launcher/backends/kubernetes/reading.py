@@ -1,0 +1,177 @@
+"""Everything that the cluster has of a run, in a number of calls that does not grow with it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.backends.kubernetes.api import Api
+from launcher.backends.kubernetes.groups import API_VERSIONS, group, owned
+from launcher.backends.kubernetes.members import Member, member
+from launcher.backends.kubernetes.state import CANCELLED_NOTE, Seen
+from launcher.contract import PLAN_FILES
+from launcher.errors import UsageError
+from launcher.render.kubernetes import names as wire
+from launcher.render.kubernetes.names import Names
+
+Json = dict[str, Any]
+
+_WORKLOAD = ("kueue.x-k8s.io/v1beta1", "Workload")
+_MOST_EVENTS = "500"
+_OTHERS = (
+    ("v1", "Service"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    *(pair for name, pair in API_VERSIONS.items() if name != "job"),
+)
+"""Kinds that a run may have beside its ConfigMap and its Jobs."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A run's objects. `plan` is the ConfigMap's plan.json, empty where that is missing."""
+
+    name: str
+    config_map: Json | None
+    workers: Json | None
+    evaluator: Json | None
+    pods: tuple[Json, ...] = field(default=(), repr=False)
+    plan: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def exists(self) -> bool:
+        return any((self.config_map, self.workers, self.evaluator))
+
+    @property
+    def names(self) -> Names:
+        return Names(self.name, kind_of(self.plan))
+
+    @property
+    def cancelled(self) -> bool:
+        notes = (self.config_map or {}).get("metadata", {}).get("annotations") or {}
+        return CANCELLED_NOTE in notes
+
+    @property
+    def root(self) -> Path:
+        """Of the run's folder, as its pods see it."""
+        return Path(str(self.plan.get("root") or f"/{self.name}"))
+
+    def members(self) -> tuple[Member, ...]:
+        """Of the pods that the present objects own: not those of an earlier submit that still
+        leave. Those of a cancelled run have lost their owner."""
+        mine: list[Mapping[str, Any]] = list(self.pods)
+        if self.names.kind == "job" and not self.cancelled:
+            holders = [item for item in (self.workers, self.evaluator) if item]
+            mine = [pod for holder in holders for pod in owned(self.pods, holder)]
+        return tuple(member(pod) for pod in mine)
+
+    def files(self) -> dict[str, str]:
+        data = (self.config_map or {}).get("data") or {}
+        return {name: data[name] for name in PLAN_FILES if name in data}
+
+
+def read(api: Api, name: str) -> Cluster:
+    """Two or three calls, and one of the pods."""
+    config_map = api.get("v1", "ConfigMap", Names(name, "job").config_map)
+    if config_map:
+        config_map = {"apiVersion": "v1", "kind": "ConfigMap", **config_map}
+    plan = _plan_of(config_map)
+    jobs = {job["metadata"]["name"]: job for job in api.list("batch/v1", "Job", **_of(name))}
+    names = Names(name, kind_of(plan))
+    if names.kind == "job":
+        workers = jobs.get(names.workers)
+    else:
+        version, kind = API_VERSIONS[names.kind]
+        found = api.get(version, kind, names.workers)
+        workers = {"apiVersion": version, "kind": kind, **found} if found else None
+    pods = tuple(api.list("v1", "Pod", **_of(name)))
+    return Cluster(name, config_map, workers, jobs.get(names.evaluator), pods, plan)
+
+
+def look(api: Api, found: Cluster) -> Seen:
+    """What can be said of it; asks for events, and for Kueue's word, where it waits."""
+    workers = group(found.workers) if found.workers else None
+    members = found.members()
+    queue = str(_cluster_of(found.plan).get("queue") or "")
+    waits = any(m.phase == "Pending" for m in members) or not members
+    ended = workers is not None and workers.succeeded is not None
+    events: Sequence[Json] = ()
+    if found.workers and (waits or not ended) and not found.cancelled:
+        events = api.list("v1", "Event", fieldSelector="type!=Normal", limit=_MOST_EVENTS)
+    workloads = None
+    if queue and found.workers and workers and workers.suspended and not ended:
+        workloads = tuple(owned(api.list(*_WORKLOAD), found.workers))
+    holders = [item for item in (found.workers, found.evaluator) if item]
+    return Seen(
+        count=int(found.plan.get("workers") or 1),
+        queue=queue,
+        has_evaluator=True,
+        cancelled=found.cancelled,
+        workers=workers,
+        evaluator=group(found.evaluator) if found.evaluator else None,
+        members=members,
+        events=tuple(events),
+        workloads=workloads,
+        objects=tuple(item["metadata"]["name"] for item in holders),
+    )
+
+
+def all_objects(api: Api, name: str) -> list[Json]:
+    """Of every kind that a run can have, in the order in which they are removed."""
+    starting = [(v, k) for v, k in API_VERSIONS.values()]
+    others = [pair for pair in _OTHERS if pair not in starting]
+    found: list[Json] = []
+    for version, kind in [*starting, *others, ("v1", "ConfigMap")]:
+        found += [item for item in api.list(version, kind, **_of(name)) if not _is_child(item)]
+    return found
+
+
+def run_names(api: Api) -> list[str]:
+    """Of all runs of the namespace, whoever submitted them."""
+    selector = f"{wire.NAME_LABEL}={wire.APP}"
+    maps = api.list("v1", "ConfigMap", labelSelector=selector)
+    found = {str(m["metadata"]["labels"].get(wire.INSTANCE_LABEL) or "") for m in maps}
+    return sorted(found - {""})
+
+
+def kind_of(plan: Mapping[str, Any]) -> wire.Kind:
+    kind = ((_spec_of(plan).get("backend") or {}).get("kubernetes") or {}).get("kind")
+    return next((known for known in wire.KINDS if known == kind), "job")
+
+
+def _is_child(item: Json) -> bool:
+    """Made by a controller, which removes it: a Job of a JobSet, a Service of the operator."""
+    return bool(item["metadata"].get("ownerReferences"))
+
+
+def _of(name: str) -> dict[str, str]:
+    labels = ",".join(f"{key}={value}" for key, value in wire.run_labels(name).items())
+    return {"labelSelector": labels}
+
+
+def _plan_of(config_map: Json | None) -> dict[str, Any]:
+    """Raises UsageError for a ConfigMap of this name that is not ours."""
+    if config_map is None:
+        return {}
+    meta = config_map["metadata"]
+    try:
+        plan = json.loads((config_map.get("data") or {})["plan.json"])
+    except (KeyError, ValueError):
+        plan = None
+    if not isinstance(plan, dict) or (meta.get("labels") or {}).get(wire.NAME_LABEL) != wire.APP:
+        raise UsageError(
+            "exists and is not the plan of a run",
+            place=f"configmap/{meta['name']} in {meta.get('namespace')}",
+            remedy="Choose another name, or another namespace",
+        )
+    return plan
+
+
+def _spec_of(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = plan.get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _cluster_of(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    cluster = _spec_of(plan).get("cluster")
+    return cluster if isinstance(cluster, dict) else {}

@@ -1,0 +1,196 @@
+"""What the objects and pods of a run say about it: state, reason, evidence. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from launcher.backends.kubernetes.groups import Group
+from launcher.backends.kubernetes.members import Member
+from launcher.backends.kubernetes.waiting import Wait, queue_wait, wait_of
+from launcher.contract import Reason, State
+from launcher.render.kubernetes import names as wire
+
+Json = Mapping[str, Any]
+
+_RANK = (
+    Reason.BAD_CONFIG, Reason.BAD_DATA, Reason.DIVERGED, Reason.STORAGE, Reason.OOM_KILLED,
+    Reason.EVICTED, Reason.DEADLINE_EXCEEDED, Reason.CRASHED, Reason.PREEMPTED, Reason.PEER_LOST,
+)  # fmt: skip
+"""The cause among several exits, most telling first: backends/verdict.py's, and a cluster's own."""
+
+CANCELLED_NOTE = "launcher/cancelled"
+"""Annotation of the ConfigMap: when `cancel` was asked for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that was read of a run. `workers`, `evaluator`: None where there is no such object."""
+
+    count: int
+    """Workers of the plan."""
+    queue: str
+    has_evaluator: bool
+    cancelled: bool
+    workers: Group | None
+    evaluator: Group | None
+    members: tuple[Member, ...] = ()
+    events: tuple[Json, ...] = field(default=(), repr=False)
+    workloads: tuple[Json, ...] | None = None
+    objects: tuple[str, ...] = ()
+    """Names whose events count."""
+
+    def of(self, role: str) -> list[Member]:
+        return [m for m in self.members if m.role == role]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    state: State
+    reason: Reason
+    message: str = ""
+    attempt: int = 0
+    restarts: int = 0
+
+
+def judge(seen: Seen) -> Judgement:
+    workers = seen.of(wire.WORKER)
+    attempt = max((m.attempt for m in workers), default=0)
+    restarts = max((m.failures for m in workers), default=0)
+    if seen.workers:
+        attempt, restarts = (
+            max(attempt, seen.workers.restarts),
+            max(restarts, seen.workers.restarts),
+        )
+    return replace(_judge(seen, workers, attempt), attempt=attempt, restarts=restarts)
+
+
+def _judge(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
+    if seen.cancelled:
+        return _cancelled(seen)
+    if seen.workers is None or (seen.has_evaluator and seen.evaluator is None):
+        missing = "workers" if seen.workers is None else "evaluator"
+        return Judgement(
+            State.PENDING,
+            Reason.SUBMITTED,
+            f"a submit was interrupted before the {missing} were made; "
+            "`launcher submit SPEC` again completes it, `launcher delete` removes it",
+        )
+    if seen.workers.succeeded is False:
+        return _failed(seen.workers, workers)
+    if seen.workers.succeeded:
+        return _trained(seen)
+    if seen.workers.suspended:
+        wait = queue_wait(seen.queue, seen.workloads) if seen.queue else _SUSPENDED
+        return Judgement(State.PENDING, wait.reason, wait.message)
+    return _under_way(seen, workers, attempt)
+
+
+_SUSPENDED = Wait(
+    Reason.QUEUED,
+    "is suspended, and no queue of this spec did it: `kubectl patch` spec.suspend to false",
+)
+
+
+def _under_way(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
+    newest = _newest(workers)
+    running = sum(m.running for m in newest)
+    done = sum(m.phase == "Succeeded" for m in newest)
+    if running + done >= seen.count:
+        return Judgement(State.RUNNING, Reason.STARTED, _evaluator_wait(seen))
+    wait = wait_of(newest, seen.events, seen.objects)
+    lost = cause_of(workers)
+    if lost or attempt:
+        told = [text for text in (_text(lost), wait.message if wait else "") if text]
+        reason = _reason(lost) if lost else Reason.PEER_LOST
+        here = f"{running + done} of {seen.count} workers are back"
+        return Judgement(State.RESTARTING, reason, "; ".join([*told, here]))
+    if wait:
+        return Judgement(State.PENDING, wait.reason, wait.message)
+    message = f"{running + done} of {seen.count} workers run"
+    return Judgement(State.PENDING, Reason.SUBMITTED, message if newest else "")
+
+
+def _failed(group: Group, workers: list[Member]) -> Judgement:
+    if group.reason == "DeadlineExceeded":
+        return Judgement(
+            State.FAILED,
+            Reason.DEADLINE_EXCEEDED,
+            f"{group.message or 'the run was longer than it may be'}. Raise "
+            "backend.kubernetes.max_hours; `launcher submit SPEC --resume` continues it",
+        )
+    cause = cause_of(workers)
+    if cause is None:
+        return Judgement(
+            State.FAILED, Reason.CRASHED, f"{group.reason}: {group.message}".strip(": ")
+        )
+    return Judgement(State.FAILED, _reason(cause), f"{_text(cause)} ({group.reason})")
+
+
+def _trained(seen: Seen) -> Judgement:
+    """The workers have ended well: it is the evaluator's turn."""
+    if not seen.has_evaluator or (seen.evaluator and seen.evaluator.succeeded):
+        return Judgement(State.SUCCEEDED, Reason.SCORED)
+    if seen.evaluator and seen.evaluator.succeeded is False:
+        cause = cause_of(seen.of(wire.EVALUATOR))
+        text = _text(cause) or f"{seen.evaluator.reason}: {seen.evaluator.message}"
+        return Judgement(
+            State.FAILED,
+            Reason.EVALUATION_FAILED,
+            f"the training is complete; {text}. `launcher submit SPEC --resume` scores it",
+        )
+    return Judgement(State.EVALUATING, Reason.TRAINED, _evaluator_wait(seen))
+
+
+def _evaluator_wait(seen: Seen) -> str:
+    """Why the evaluator does not start; empty: it runs, or nothing is known."""
+    wait = wait_of(_newest(seen.of(wire.EVALUATOR)), seen.events, seen.objects)
+    return wait.message if wait else ""
+
+
+def _cancelled(seen: Seen) -> Judgement:
+    left = [m for m in seen.members if not m.ended]
+    if left:
+        message = f"stopping: {len(left)} pods still save and leave"
+        return Judgement(State.RUNNING, Reason.CANCELLED, message)
+    return Judgement(State.CANCELLED, Reason.CANCELLED)
+
+
+def cause_of(members: Sequence[Member]) -> Member | None:
+    """The one of the newest attempt that failed, by whose end the others' are explained."""
+    bad = [m for m in members if m.phase == "Failed" and m.exit]
+    if not bad:
+        return None
+    last = max(m.attempt for m in bad)
+    return min(
+        (m for m in bad if m.attempt == last), key=lambda m: (_RANK.index(_reason(m)), m.index)
+    )
+
+
+def _reason(m: Member) -> Reason:
+    if m.reason:
+        return m.reason
+    return m.exit.reason if m.exit else Reason.CRASHED
+
+
+_REMEDIES = {
+    Reason.OOM_KILLED: "Raise cluster.memory_per_worker. (Of the GPU's memory its log would end "
+    "with ResourceExhausted: then halve batch.per_replica_batch; `launcher plan` shows the rest)",
+    Reason.EVICTED: "Ask for what it uses with cluster.memory_per_worker, or write to a volume "
+    "instead of the node's disk",
+    Reason.PREEMPTED: "It goes on from its checkpoint when there is room again, and does not count",
+}
+
+
+def _text(m: Member | None) -> str:
+    if m is None or m.exit is None:
+        return ""
+    remedy = _REMEDIES.get(_reason(m), "")
+    return f"{m.exit}. {remedy}" if remedy else str(m.exit)
+
+
+def _newest(members: Sequence[Member]) -> list[Member]:
+    """Of each place the pod that holds it now."""
+    held: dict[int, Member] = {}
+    for m in sorted(members, key=lambda m: (m.attempt, m.created, not m.leaving)):
+        held[m.index] = m
+    return [held[index] for index in sorted(held)]

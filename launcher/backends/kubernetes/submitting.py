@@ -1,0 +1,127 @@
+"""Applying a run's objects, and removing them: each step may be interrupted and begun again."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from launcher.backends.kubernetes import reading
+from launcher.backends.kubernetes.api import Api
+from launcher.backends.kubernetes.reading import Cluster
+from launcher.backends.kubernetes.state import CANCELLED_NOTE, judge
+from launcher.errors import LauncherError, RunFailedError, UsageError
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+Json = dict[str, Any]
+
+_GONE_SECONDS = 30.0
+_POLL_SECONDS = 0.3
+
+
+def check(api: Api, plan: "Plan", *, resume: bool, replace: bool) -> Cluster:
+    """Raises UsageError when the run may not start under this name."""
+    if resume and replace:
+        raise UsageError("--resume and --replace exclude each other", remedy="Give one of them")
+    found = reading.read(api, plan.name)
+    if not found.exists or is_partial(found):
+        return found
+    now = judge(reading.look(api, found))
+    where = f"{now.state} in namespace {api.place.namespace}"
+    if not now.state.ended:
+        raise UsageError(
+            f"is already running: {where}",
+            place=plan.name,
+            remedy=f"Stop it with `launcher cancel {plan.name}`; after that `submit --resume` "
+            "continues it and `submit --replace` starts anew",
+        )
+    if not (resume or replace):
+        raise UsageError(
+            f"has already ended: {where}",
+            place=plan.name,
+            remedy="Continue it from its checkpoints with --resume, or delete it and start anew "
+            "with --replace",
+        )
+    return found
+
+
+def is_partial(found: Cluster) -> bool:
+    """What an interrupted submit or delete leaves: nothing trains, or nobody would score it."""
+    return not found.cancelled and not (found.workers and found.evaluator and found.config_map)
+
+
+def apply(api: Api, objects: Sequence[Json], name: str, before: Cluster) -> None:
+    """All objects in order. What is there of an earlier submit is removed first, unless it was
+    interrupted and meant the same: then this one completes it.
+
+    Raises LauncherError; what was begun is undone then.
+    """
+    same = is_partial(before) and _means(before, objects)
+    if before.exists and not same:
+        remove(api, name)
+    made: list[Json] = []
+    try:
+        for item in objects:
+            made.append(api.apply(item))
+        if before.cancelled:
+            api.annotate(objects[0], {CANCELLED_NOTE: None})
+    except LauncherError:
+        if not same:
+            for item in reversed(made):
+                api.delete(item)
+        raise
+    if before.exists:
+        _prune(api, name, objects)
+
+
+def remove(api: Api, name: str, *, keep_plan: bool = False) -> int:
+    """All objects of a run, workers first; returns how many there were when they are gone."""
+    found = reading.all_objects(api, name)
+    if keep_plan:
+        found = [item for item in found if item["kind"] != "ConfigMap"]
+    for item in found:
+        api.delete(item)
+    deadline = time.monotonic() + _GONE_SECONDS
+    for item in found:
+        _await_gone(api, item, deadline)
+    return len(found)
+
+
+def await_pods_gone(api: Api, name: str, seconds: float) -> bool:
+    """False after `seconds`: they still save."""
+    deadline = time.monotonic() + seconds
+    while any(not m.ended for m in reading.read(api, name).members()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _means(before: Cluster, objects: Sequence[Json]) -> bool:
+    """The plan that is there is the one of this submit. Jobs without any plan cannot be trusted."""
+    plan = next(item for item in objects if item["kind"] == "ConfigMap")
+    return before.config_map is not None and before.config_map.get("data") == plan["data"]
+
+
+def _prune(api: Api, name: str, objects: Sequence[Json]) -> None:
+    """Labelled pieces that this submit does not have: of another kind, a policy of before."""
+    wanted = {(item["kind"], item["metadata"]["name"]) for item in objects}
+    for item in reading.all_objects(api, name):
+        if (item["kind"], item["metadata"]["name"]) not in wanted:
+            api.delete(item)
+
+
+def _await_gone(api: Api, item: Json, deadline: float) -> None:
+    meta = item["metadata"]
+    while True:
+        now = api.get(item["apiVersion"], item["kind"], meta["name"])
+        if now is None or now["metadata"]["uid"] != meta["uid"]:
+            return
+        if time.monotonic() > deadline:
+            holds = ", ".join(now["metadata"].get("finalizers") or []) or "nobody knows"
+            raise RunFailedError(
+                f"{item['kind']} {meta['name']} does not go away (waits for {holds})",
+                place=api.server,
+                remedy="Its controller has to let it go: `kubectl describe` shows it",
+            )
+        time.sleep(_POLL_SECONDS)

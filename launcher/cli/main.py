@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli import check, data, results, runs, specs, weights
+from launcher.cli import check, data, diagnose, results, runs, specs, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -19,6 +19,7 @@ _HELP = """Train TensorFlow Object Detection API models at their published recip
   launcher plan d3.yaml                     batch, learning rate, steps, and why
   launcher submit d3.yaml                   train and score it
   launcher status|logs|results efficientdet-d3   how far it is, whether it reached its target
+  launcher overfit d3.yaml                  can it learn sixteen images by heart?
   launcher compare d3 d3-group-norm         what differs between runs, and what came out
   launcher export efficientdet-d3           the trained model as a SavedModel
 
@@ -65,6 +66,7 @@ specs.add_to(app)
 check.add_to(app)
 runs.add_to(app)
 results.add_to(app)
+diagnose.add_to(app)
 weights.add_to(app)
 app.add_typer(data.app, name="data")
 

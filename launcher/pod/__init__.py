@@ -9,6 +9,7 @@ ending     its exit code for whoever starts pods again, and what is left in the 
 
     python -m launcher.pod worker|evaluator RUN_ROOT
 
-TensorFlow starts in the child only. A supervisor is what a pod does not have: nobody sees all processes, so
-TensorFlow's own heartbeats are on (runtime/coordination.py), and each pod says what it knows.
+TensorFlow starts in the child only. A supervisor is what a pod does not have: nobody sees all
+processes, so TensorFlow's own heartbeats are on (runtime/coordination.py), and each pod says what
+it knows.
 """

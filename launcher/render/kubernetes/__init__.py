@@ -5,7 +5,8 @@ checks           what no cluster would take
 pod              the pod of a role, as the restricted Pod Security Standard admits it
 config_map       the plan's files
 service          DNS names, and who may connect
-job              an Indexed Job of the workers; the evaluator's Job, which every kind has
+job              an Indexed Job of the workers; the evaluator's Job
+jobset, tfjob    the workers under these controllers
 output           objects as YAML, with the plan's arithmetic on top
 
 `objects` is all of it; submit posts what it gives, and render prints it.
@@ -14,7 +15,7 @@ output           objects as YAML, with the plan's arithmetic on top
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import SpecError
-from launcher.render.kubernetes import checks, config_map, job, service
+from launcher.render.kubernetes import checks, config_map, job, jobset, service, tfjob
 from launcher.render.kubernetes import names as wire
 from launcher.render.kubernetes.names import KINDS, Kind, Names, names_of
 
@@ -44,9 +45,10 @@ def objects(plan: "Plan", kind: Kind | None = None) -> list[Object]:
 
 def _jobs(plan: "Plan", names: Names) -> list[Object]:
     workers, evaluator = _metadata(plan, wire.WORKER), _metadata(plan, wire.EVALUATOR)
-    if names.kind == "job":
-        return [job.workers(plan, names, workers), job.evaluator(plan, names, evaluator)]
-    raise SpecError([plan.spec.problem("backend.kubernetes.kind", f"{names.kind}: not yet")])
+    made = {"job": job, "jobset": jobset, "tfjob": tfjob}.get(names.kind)
+    if made is None:
+        raise SpecError([plan.spec.problem("backend.kubernetes.kind", f"{names.kind}: not yet")])
+    return [made.workers(plan, names, workers), job.evaluator(plan, names, evaluator)]
 
 
 def _metadata(plan: "Plan", component: str | None = None) -> Object:

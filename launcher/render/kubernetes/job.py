@@ -32,7 +32,7 @@ def workers(plan: "Plan", names: Names, metadata: Object) -> Object:
         "kind": "Job",
         "metadata": {"name": names.workers, **metadata},
         "spec": {
-            **_deadline(plan),
+            **deadline(plan),
             "completionMode": "Indexed",
             "completions": plan.workers,
             "parallelism": plan.workers,
@@ -55,7 +55,7 @@ def evaluator(plan: "Plan", names: Names, metadata: Object) -> Object:
         "kind": "Job",
         "metadata": {"name": names.evaluator, **metadata},
         "spec": {
-            **_deadline(plan),
+            **deadline(plan),
             "completions": 1,
             "parallelism": 1,
             "backoffLimit": EVALUATOR_RETRIES,
@@ -91,6 +91,6 @@ def failure_policy(container: str) -> Object:
     }
 
 
-def _deadline(plan: "Plan") -> Object:
+def deadline(plan: "Plan") -> Object:
     hours = plan.spec.backend.kubernetes.max_hours
     return {"activeDeadlineSeconds": max(1, round(hours * 3600))} if hours else {}

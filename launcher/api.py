@@ -12,10 +12,10 @@ from typing import Any
 
 from launcher import backends, planning, precheck, preflight
 from launcher.backends import registry, resuming
-from launcher.backends.base import Backend, JobHandle
+from launcher.backends.base import Backend, JobHandle, RunStatus
 from launcher.backends.status import read_status
 from launcher.contract import write_json
-from launcher.errors import PreflightError, Problem, SpecError
+from launcher.errors import PreflightError, Problem, SpecError, UsageError
 from launcher.planning import Plan
 from launcher.preflight import Finding, Options
 from launcher.preflight.mend import Mended
@@ -24,7 +24,7 @@ from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
 
 __all__ = [
-    "check", "check_start", "delete", "draw",
+    "check", "check_start", "cluster_runs", "delete", "draw",
     "dry_run", "evaluate", "export", "find", "load", "mend", "plan", "prepare",
     "runs", "start", "submit",
 ]  # fmt: skip
@@ -143,9 +143,23 @@ def _problem(finding: Finding) -> Problem:
     return Problem(finding.place, what, f"{finding.remedy}. --force starts it in spite of that")
 
 
-def dry_run(spec: JobSpec) -> dict[str, Any]:
-    """Exactly the processes that `submit` would start and the files it would write."""
-    return _backend(spec).dry_run(plan(spec))
+def dry_run(spec: JobSpec, *, server: bool = False) -> dict[str, Any]:
+    """Exactly the processes that `submit` would start and the files it would write, or the objects
+    that it would apply; `server`: as the cluster's API server would take them, which it is asked.
+
+    Raises UsageError for `server` where there is none.
+    """
+    backend = _backend(spec)
+    if not server:
+        return backend.dry_run(plan(spec))
+    ask = getattr(backend, "server_dry_run", None)
+    if ask is None:
+        raise UsageError(
+            f"the {backend.name} backend has no server to ask",
+            place="--dry-run=server",
+            remedy="Use --dry-run, or --backend kubernetes",
+        )
+    return dict(ask(plan(spec)))
 
 
 def find(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHandle:
@@ -160,6 +174,21 @@ def find(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHandle:
 def runs(run_dir: str | os.PathLike[str] | None = None) -> list[JobHandle]:
     """All runs below `run_dir`; without it, those below ./runs and those that were submitted."""
     return [_handle(root) for root in registry.all_roots(_folder(run_dir))]
+
+
+def cluster_runs(backend: str, context: str = "", namespace: str = "") -> list[RunStatus]:
+    """All runs of a cluster's namespace, whoever submitted them; `find` knows them from then on.
+
+    Raises UsageError for a backend that has no such list.
+    """
+    ask = getattr(backends.get(backend), "runs", None)
+    if ask is None:
+        raise UsageError(
+            f"the {backend} backend keeps no list of runs",
+            place="--backend",
+            remedy="`launcher list` without --backend has them",
+        )
+    return list(ask(context, namespace))
 
 
 def delete(name: str, run_dir: str | os.PathLike[str] | None = None) -> Path | None:

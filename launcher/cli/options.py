@@ -35,7 +35,7 @@ Overrides = Annotated[
 ]
 BackendName = Annotated[
     str | None,
-    typer.Option("--backend", metavar="NAME", help="Where to run, instead of the spec's: local."),
+    typer.Option("--backend", metavar="NAME", help="Where to run, instead of the spec's."),
 ]
 RunDir = Annotated[
     Path | None,

@@ -1,8 +1,9 @@
 """Commands about runs: submit, status, logs, cancel, delete, list, evaluate."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from launcher.cli.options import (
     AsJson,
@@ -18,12 +19,23 @@ from launcher.cli.options import (
 
 if TYPE_CHECKING:
     from launcher.api import Prepared
+    from launcher.backends.base import JobHandle, RunStatus
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (submit, status, logs, cancel, delete, evaluate):
+    app.command(cls=_Submit)(submit)
+    for command in (status, logs, cancel, delete, evaluate):
         app.command()(command)
     app.command("list")(list_runs)
+
+
+class _Submit(TyperCommand):
+    """--dry-run alone, or as kubectl's: --dry-run=server. An option with an optional value would
+    take the SPEC after it for one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spelled = {"--dry-run=server": "--dry-run-server", "--dry-run=client": "--dry-run"}
+        return super().parse_args(ctx, [spelled.get(arg, arg) for arg in args])
 
 
 def submit(
@@ -54,8 +66,14 @@ def submit(
         bool, typer.Option("--force", help="Start in spite of errors of `launcher check`.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print what would be started; start nothing. --dry-run=server: as the cluster's "
+            "API server would take it.",
+        ),
     ] = False,
+    dry_run_server: Annotated[bool, typer.Option("--dry-run-server", hidden=True)] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train and score a spec. Ctrl-C saves a checkpoint and stops everything.
@@ -79,8 +97,8 @@ def submit(
     if allow_change and not resume:
         raise UsageError("--allow-change is for --resume", remedy="Give both, or none")
     job = load(spec, overrides, backend, run_dir)
-    if dry_run:
-        echo_request(api.dry_run(job), as_json)
+    if dry_run or dry_run_server:
+        echo_request(api.dry_run(job, server=dry_run_server), as_json)
         return
     made = api.prepare(job, resume=resume, replace=replace, allow_change=allow_change, force=force)
     for warning in _warnings(made):
@@ -203,20 +221,44 @@ def delete(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> No
         typer.echo(f"{name}: deleted {root}")
 
 
-def list_runs(run_dir: RunDir = None, as_json: AsJson = False) -> None:
+def list_runs(
+    run_dir: RunDir = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", metavar="NAME", help="All runs of a cluster: kubernetes."),
+    ] = None,
+    context: Annotated[
+        str, typer.Option("--context", metavar="NAME", help="With --backend: of the kubeconfig.")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAME", help="With --backend.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """List all runs.
 
-    Those below ./runs, and those that this account submitted.
+    Those below ./runs, and those that this account submitted. With --backend kubernetes those of a
+    namespace, whoever submitted or applied them: status, logs and the others find them by name from
+    then on.
 
     \b
-    Example:
+    Examples:
       launcher list --json | jq -r '.[] | select(.state == "RUNNING") | .name'
+      launcher list --backend kubernetes -n vision
     """
     from launcher import api
     from launcher.cli.texts import list_cells
+    from launcher.errors import UsageError
     from launcher.report.table import columns
 
-    found = [handle.status() for handle in api.runs(run_dir)]
+    if backend is not None:
+        found = api.cluster_runs(backend, context, namespace)
+    elif context or namespace:
+        raise UsageError(
+            "--context and --namespace are of a cluster", remedy="Add --backend kubernetes"
+        )
+    else:
+        found = _statuses(api.runs(run_dir))
     if as_json:
         echo_json([now.to_json() for now in found])
         return
@@ -226,6 +268,19 @@ def list_runs(run_dir: RunDir = None, as_json: AsJson = False) -> None:
     header = ["name", "state", "step", "mAP", "folder"]
     for line in columns([header, *map(list_cells, found)]):
         typer.echo(line)
+
+
+def _statuses(handles: "list[JobHandle]") -> "list[RunStatus]":
+    """One whose cluster does not answer, or has deleted it, does not hide the others."""
+    from launcher.errors import LauncherError
+
+    found = []
+    for handle in handles:
+        try:
+            found.append(handle.status())
+        except LauncherError as e:
+            typer.echo(f"warning: {handle.name} is not listed: {e}", err=True)
+    return found
 
 
 def evaluate(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:

@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up everything that they need. `make help` lists the targets.
 
-.PHONY: help setup demo test test-all issue-10530 lint format bench clean
+.PHONY: help setup demo test test-all cluster-up cluster-down cluster-test issue-10530 lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -17,12 +17,21 @@ TEST_PROCESSES ?= 2
 pytest = .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile --ignore tests/end_to_end
 
 test: setup ## the test suite (under half an hour on 2 cores)
-	@$(pytest) -m "not slow"
+	@$(pytest) -m "not slow and not cluster"
 	@.venv/bin/pytest -m "not slow" tests/end_to_end
 
 test-all: setup ## the test suite with what takes minutes each
-	@$(pytest)
+	@$(pytest) -m "not cluster"
 	@.venv/bin/pytest tests/end_to_end
+
+cluster-up: setup ## a real Kubernetes control plane on this machine, nodes simulated (needs Go; built once)
+	@.venv/bin/python -m tests.cluster.up up
+
+cluster-down: ## stop what cluster-up started, and remove its state
+	@.venv/bin/python -m tests.cluster.up down
+
+cluster-test: setup ## the tests against a cluster: that of KUBECONFIG, else that of cluster-up
+	@.venv/bin/pytest -m cluster tests/cluster
 
 issue-10530: setup ## the story of tensorflow/models#10530 in miniature: broken, why, mended (about 40 minutes)
 	@.venv/bin/python bench/issue_10530.py

@@ -78,6 +78,8 @@ def container(plan: "Plan", names: Names, role: str) -> Object:
         "resources": resources(plan, role),
         "securityContext": container_security(),
         "volumeMounts": mounts(plan),
+        # The pod's status says why it failed, for those who do not see the run's folder.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if role == wire.WORKER:
         # The training-operator looks for a port of this name.

@@ -148,25 +148,55 @@ def render(
     spec: SpecFile,
     overrides: Overrides = None,
     backend: BackendName = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="Of Kubernetes: job, jobset, tfjob or rayjob. Default: the spec's."
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE|DIR|-",
+            help="Where to write it; a folder gets one file an object. Default -: print it.",
+        ),
+    ] = "-",
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the processes and files that submit makes.
+    """Print the processes and files that submit makes, or the manifests that it applies.
 
     \b
-    Example:
+    Examples:
       launcher render d3.yaml --json | jq .processes
+      launcher render d3.yaml --backend kubernetes --kind jobset -o d3-jobset.yaml
+      launcher render d3.yaml --backend kubernetes | kubectl apply -f -
     """
     from launcher import api
+    from launcher.cli import manifests
 
-    echo_request(api.dry_run(load(spec, overrides, backend, run_dir)), as_json)
+    job = load(spec, manifests.with_kind(overrides, kind), backend, run_dir)
+    if job.backend.kind == "kubernetes":
+        command = manifests.command(spec, overrides, backend, kind, run_dir)
+        manifests.write(api.plan(job), command, output, as_json)
+    elif kind is not None:
+        manifests.refuse_kind(job.backend.kind)
+    else:
+        manifests.deliver(request_text(api.dry_run(job), as_json), output)
 
 
 def echo_request(request: dict[str, Any], as_json: bool) -> None:
+    typer.echo(request_text(request, as_json).rstrip("\n"))
+
+
+def request_text(request: dict[str, Any], as_json: bool) -> str:
     """YAML with texts of several lines as blocks, or JSON."""
     if as_json:
-        echo_json(request)
-        return
+        import json
+
+        return json.dumps(request, indent=2) + "\n"
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -177,5 +207,5 @@ def echo_request(request: dict[str, Any], as_json: bool) -> None:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
-    shown = yaml.dump(request, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
-    typer.echo(shown.rstrip("\n"))
+    shown: str = yaml.dump(request, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return shown

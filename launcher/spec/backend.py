@@ -35,10 +35,10 @@ class Kubernetes(Section):
     topology_key: QualifiedName = "kubernetes.io/hostname"
     """Label of nodes that says what a neighbourhood is for `placement`. Default: the node itself;
     topology.kubernetes.io/zone or a rack's label packs into one zone or rack."""
-    run_as_user: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1000
-    """Numeric user of the processes, never root. Default 1000: that of this project's image."""
-    fs_group: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1000
-    """Group that may write to the volumes. Default 1000."""
+    run_as_user: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
+    """Numeric user of the processes, never root. Default 10001: that of this project's image."""
+    fs_group: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
+    """Group that may write to the volumes. Default 10001."""
     termination_grace_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
     """Seconds from SIGTERM to SIGKILL: time to save a checkpoint of a large model. Default 120."""
     max_hours: Positive | None = None

@@ -17,7 +17,9 @@ _WORDS = frozenset(("y", "n", "Y", "N"))
 
 def to_yaml(objects: Iterable[Mapping[str, Any]], comments: Sequence[str] = ()) -> str:
     """Documents in one text; `comments` are lines without their #. The same in, the same out."""
-    head = "".join(f"# {line}".rstrip() + "\n" for line in comments)
+    # A line break in a --set must not end the comment.
+    lines = (part for line in comments for part in line.splitlines() or [""])
+    head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
     bodies = [
         yaml.dump(dict(found), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31 - 1)
         for found in objects

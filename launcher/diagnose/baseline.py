@@ -66,6 +66,7 @@ def prepare(
     if asked.steps < 1:
         raise UsageError(f"{asked.steps} steps", place="--steps", remedy="Give at least 1")
     prefix = checkpoint.find(asked.checkpoint)
+    api.draw(spec)
     plan = api.plan(spec)
     made = _write(plan, asked, prefix, {})
     api.check_start(made, replace=replace)

@@ -99,7 +99,7 @@ def _values(plan: Plan, kind: str, schedule: Schedule, pipeline: Path) -> dict[s
         "apiVersion": plan.spec.apiVersion,
         "name": run_name(plan.name, kind),
         "pipeline_config": str(pipeline),
-        "data": given.get("data", {}),
+        "data": _drawn(plan) if plan.spec.data.synthetic else given.get("data", {}),
         "batch": {
             "global_batch": schedule.global_batch,
             "per_replica_batch": schedule.per_replica_batch,
@@ -115,6 +115,20 @@ def _values(plan: Plan, kind: str, schedule: Schedule, pipeline: Path) -> dict[s
         "restart": given.get("restart", {}),
         "backend": {"kind": "local"},
         "run_dir": str(plan.spec.run_dir),
+    }
+
+
+def _drawn(plan: Plan) -> dict[str, Any]:
+    """Drawn data by name: they lie below the user's run_dir, wherever the spec's own is."""
+    data = plan.data
+    return {
+        "dataset": data.dataset,
+        "train": list(data.train),
+        "val": list(data.val),
+        "label_map": data.label_map,
+        "train_images": data.train_images,
+        "val_images": data.val_images,
+        "num_classes": data.num_classes,
     }
 
 

@@ -1,6 +1,7 @@
 """A pod as a member of a run: which worker it is, how far it is, how its container ended. Pure."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ _COUNTED = wire.FAILURE_COUNT_ANNOTATION
 _IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 _JOBSET_ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
 
+_ERROR = re.compile(r"(?:^|\s)error: (.+)")
 _SIGNALLED, _LAST_SIGNAL = 128, 64
 """A shell's way to tell that a signal ended a program: 128 + its number."""
 
@@ -111,11 +113,10 @@ def _end(
         return None, None
     done = terminated or {}
     code = _code(int(done.get("exitCode", 0 if status["phase"] == "Succeeded" else 1)))
-    told = str(done.get("message") or "").strip()
+    lines = str(done.get("message") or "").strip().splitlines()
     reason, text = _kubernetes_reason(status, done, code)
-    lines = told.splitlines()
-    said = text or ("" if len(lines) != 1 else lines[0])
-    return Exit(f"{label} (pod {pod})", code, told=said, last_line=_last(lines)), reason
+    last = lines[-1][:200] if lines else ""
+    return Exit(f"{label} (pod {pod})", code, told=text or _error(lines), last_line=last), reason
 
 
 def _code(code: int) -> int:
@@ -145,8 +146,10 @@ def _kubernetes_reason(status: Json, done: Json, code: int) -> tuple[Reason | No
     return None, ""
 
 
-def _last(lines: list[str]) -> str:
-    return lines[-1][:200] if lines else ""
+def _error(lines: Sequence[str]) -> str:
+    """What the process itself said: the container's message is the end of its log."""
+    said = [found[1] for line in lines if (found := _ERROR.search(line))]
+    return said[-1][:600] if said else ""
 
 
 def _unschedulable(status: Json) -> str:

@@ -1,0 +1,163 @@
+"""What the tests against a cluster share: a namespace of their own, pods that end as told, a spec.
+
+They run with `-m cluster` only, against the cluster of KUBECONFIG, else that of `make cluster-up`.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cluster import up
+from tests.cluster.kubelet import Kubelet
+
+if TYPE_CHECKING:
+    from launcher.backends.base import RunStatus
+    from launcher.planning import Plan
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cluster(request: pytest.FixtureRequest) -> str:
+    """The kubeconfig; skips with the reason where there is none, or nobody asked for a cluster."""
+    expression = request.config.option.markexpr
+    if "cluster" not in expression or "not cluster" in expression:
+        pytest.skip("needs a Kubernetes cluster: `make cluster-up`, then `make cluster-test`")
+    path = os.environ.get("KUBECONFIG") or str(up.kubeconfig())
+    if not Path(path.split(os.pathsep)[0]).is_file():
+        pytest.skip("no KUBECONFIG, and no cluster of `make cluster-up`")
+    os.environ["KUBECONFIG"] = path
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of runs, and copies of logs, of this test alone."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("LAUNCHER_RUN_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def core(cluster: str) -> Any:
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    config.load_kube_config(cluster, client_configuration=configuration)
+    return client.CoreV1Api(client.ApiClient(configuration))
+
+
+@pytest.fixture
+def namespace(core: Any) -> Iterator[str]:
+    yield from _namespace(core, {})
+
+
+@pytest.fixture
+def restricted(core: Any) -> Iterator[str]:
+    """One that admits only what the restricted Pod Security Standard does."""
+    yield from _namespace(core, {"pod-security.kubernetes.io/enforce": "restricted"})
+
+
+def _namespace(core: Any, labels: dict[str, str]) -> Iterator[str]:
+    name = f"launcher-test-{token_hex(4)}"
+    core.create_namespace({"metadata": {"name": name, "labels": labels}})
+    yield name
+    core.delete_namespace(name)
+
+
+@pytest.fixture
+def kubelet(core: Any, namespace: str) -> Kubelet:
+    """Ends containers of simulated nodes; skips on a cluster that runs them for real."""
+    nodes = core.list_node().items
+    if not any("kwok.x-k8s.io/node" in (n.metadata.annotations or {}) for n in nodes):
+        pytest.skip("needs simulated nodes: a real kubelet says itself how a container ends")
+    return Kubelet(core, namespace)
+
+
+@pytest.fixture
+def make_plan(namespace: str) -> "Callable[..., Plan]":
+    return lambda *overrides, **more: plan_in(namespace, *overrides, **more)
+
+
+def plan_in(namespace: str, *overrides: str, workers: int = 2, name: str = "d0") -> "Plan":
+    """EfficientDet D0 at its recipe, on CPUs; `overrides` as of --set."""
+    from launcher import api
+    from launcher.spec import from_mapping
+
+    values = {
+        "apiVersion": "launcher/v1",
+        "name": name,
+        "recipe": "efficientdet_d0",
+        "data": {
+            "train": "/data/coco_train.record-*",
+            "val": "/data/coco_val.record-*",
+            "label_map": "/data/mscoco_label_map.pbtxt",
+            "dataset": "coco2017",
+        },
+        "batch": {"global_batch": 16 * workers, "per_replica_batch": 16},
+        "cluster": {
+            "workers": workers,
+            "image": "registry.invalid/launcher:1",
+            "cpus_per_worker": 1,
+            "memory_per_worker": "1Gi",
+            "volumes": [
+                {"name": "data", "mount_path": "/data", "claim": "coco", "read_only": True},
+                {"name": "runs", "mount_path": "/mnt/launcher-runs", "claim": "runs"},
+            ],
+        },
+        "backend": {"kind": "kubernetes", "kubernetes": {"namespace": namespace}},
+        "run_dir": "/mnt/launcher-runs",
+    }
+    return api.plan(from_mapping(values, overrides=overrides))
+
+
+@pytest.fixture
+def claims(core: Any, namespace: str) -> None:
+    """The volumes of the spec, bound without any storage: the scheduler asks for no more."""
+    make_claims(core, namespace)
+
+
+def make_claims(core: Any, namespace: str) -> None:
+    for name in ("coco", "runs"):
+        volume = f"{namespace}-{name}"
+        size = {"storage": "1Gi"}
+        core.create_persistent_volume(
+            {
+                "metadata": {"name": volume},
+                "spec": {
+                    "capacity": size,
+                    "accessModes": ["ReadWriteMany"],
+                    "hostPath": {"path": f"/nowhere/{volume}"},
+                    "claimRef": {"name": name, "namespace": namespace},
+                    "storageClassName": "",
+                    "persistentVolumeReclaimPolicy": "Retain",
+                },
+            }
+        )
+        core.create_namespaced_persistent_volume_claim(
+            namespace,
+            {
+                "metadata": {"name": name},
+                "spec": {
+                    "accessModes": ["ReadWriteMany"],
+                    "resources": {"requests": size},
+                    "storageClassName": "",
+                    "volumeName": volume,
+                },
+            },
+        )
+
+
+def eventually(
+    ask: "Callable[[], RunStatus]", good: "Callable[[RunStatus], object]", seconds: float = 60.0
+) -> "RunStatus":
+    """The first status that is good. Fails with the last one after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not good(now := ask()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {seconds:g} s it is {now.state} ({now.reason}): {now.message}")
+        time.sleep(0.2)
+    return now

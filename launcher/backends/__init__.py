@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 _BACKENDS = {
     "local": "launcher.backends.local",
+    "ray": "launcher.backends.ray.backend",
     "kubernetes": "launcher.backends.kubernetes",
 }
-_LATER = ("ray",)
 
 DEFAULT = "local"
 
@@ -22,11 +22,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> "Backend":
-    """Raises UsageError for a backend that does not exist, or not in this version."""
-    if name in _LATER:
-        raise UsageError(
-            f"the {name} backend is not part of this version", remedy="Use --backend local"
-        )
+    """Raises UsageError for a backend that does not exist."""
     if name not in _BACKENDS:
         raise UsageError(
             f'"{name}" is not a backend', place="backend", remedy=f"Use {', '.join(_BACKENDS)}"

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.backends import lock, orphans, run_folder
 from launcher.backends.base import JobHandle, RunStatus
+from launcher.backends.files import write_files
 from launcher.backends.lock import RunLock
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
 from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
 from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_status
-from launcher.contract import Reason, RunPaths, State, storage_error, write_json, write_text
+from launcher.contract import Reason, RunPaths, State, storage_error
 from launcher.errors import ConfigError, RunFailedError, StorageError
 from launcher.render import local as render
 
@@ -131,15 +132,6 @@ def start(
         held.release()
     _supervisors[root] = supervisor
     _await_start(supervisor, job.paths, attempt)
-
-
-def write_files(root: Path, files: dict[str, Any]) -> None:
-    """Raises StorageError."""
-    for name, content in files.items():
-        if isinstance(content, str):
-            write_text(root / name, content)
-        else:
-            write_json(root / name, content)
 
 
 def cancel(root: Path, timeout: float | None = None) -> bool:

@@ -67,11 +67,14 @@ def check_is_run(root: Path) -> None:
 
 
 def running_error(root: Path) -> UsageError:
-    status = true_status(root)
+    return running(true_status(root))
+
+
+def running(status: RunStatus) -> UsageError:
     return UsageError(
         f"is already running: {_where(status)}",
-        place=root.name,
-        remedy=f"Stop it with `launcher cancel {root.name}`; after that `submit --resume` "
+        place=status.name,
+        remedy=f"Stop it with `launcher cancel {status.name}`; after that `submit --resume` "
         "continues it and `submit --replace` starts anew",
     )
 

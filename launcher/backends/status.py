@@ -69,6 +69,11 @@ def true_status(root: Path) -> RunStatus:
                     f"`launcher submit SPEC --resume` continues it from the last checkpoint"
                 ),
             )
+    return with_progress(root, status)
+
+
+def with_progress(root: Path, status: RunStatus) -> RunStatus:
+    """What the workers and the evaluator said last is added to what the supervisor wrote."""
     progress = progress_of(root, status)
     if status.state is not State.RUNNING:
         progress = replace(progress, eta_seconds=None)

@@ -4,6 +4,7 @@ It restarts the workers as a group when one dies, and says in status.json what b
 """
 
 import abc
+import contextlib
 import os
 import signal
 import sys
@@ -63,6 +64,10 @@ class Supervisor(abc.ABC):
     @abc.abstractmethod
     def _record(self) -> None:
         """Processes were started: note them for whoever finds the run without a supervisor."""
+
+    def _log_to(self, path: Path) -> None:
+        """What is said from now on is of another attempt."""
+        log_to(path)
 
     def _stop_wanted(self) -> int:
         """How often someone asked for the end; twice: at once."""
@@ -132,7 +137,7 @@ class Supervisor(abc.ABC):
                 attempt=self._status.attempt + 1,
                 restarts=before + int(verdict.counts),
             )
-            log_to(self._paths.supervisor_log(self._status.attempt))
+            self._log_to(self._paths.supervisor_log(self._status.attempt))
             self._set(State.RESTARTING, verdict.reason, str(verdict.cause))
             pauses = 0 if step > self._start_step else pauses + 1
             self._pause(self._job.restart_seconds * 2.0 ** max(0, pauses - 1))
@@ -277,13 +282,28 @@ class Supervisor(abc.ABC):
         log(f"{state} ({reason}){': ' if message else ''}{message}")
 
 
+_copies: list[Path] = []
+
+
 def log(text: str) -> None:
-    """To stderr, which is the log of the present attempt. A full disk must not end the run."""
-    try:
-        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    """To stderr, which is the log of the present attempt, and to a copy where there is one.
+
+    A full disk must not end the run.
+    """
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line)
         sys.stderr.flush()
-    except OSError:
-        pass
+    for path in _copies:
+        with contextlib.suppress(OSError), path.open("a") as file:
+            file.write(line)
+
+
+def copy_log_to(path: Path) -> None:
+    """From now on `log` writes to the end of this file, too, and to no other one."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _copies[:] = [path]
 
 
 def log_to(path: Path) -> None:

@@ -37,6 +37,14 @@ BackendName = Annotated[
     str | None,
     typer.Option("--backend", metavar="NAME", help="Where to run, instead of the spec's."),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="URL",
+        help="Ray's dashboard, as http://HOST:8265. Default: the spec's, RAY_ADDRESS, a new Ray.",
+    ),
+]
 RunDir = Annotated[
     Path | None,
     typer.Option(
@@ -70,15 +78,22 @@ RecipeName = Annotated[
 
 
 def load(
-    path: Path, overrides: list[str] | None, backend: str | None, run_dir: Path | None
+    path: Path,
+    overrides: list[str] | None,
+    backend: str | None,
+    run_dir: Path | None,
+    address: str | None = None,
 ) -> "JobSpec":
-    """The spec of a command line; --backend and --run-dir win over the file and over --set."""
+    """The spec of a command line; --backend, --address and --run-dir win over the file and over
+    --set."""
     from launcher import api, backends
 
     extra = list(overrides or ())
     if backend is not None:
         backends.get(backend)
         extra.append(f"backend.kind={backend}")
+    if address is not None:
+        extra.append(f"backend.ray.address={address}")
     if run_dir is not None:
         extra.append(f"run_dir={run_dir.absolute()}")
     return api.load(path, extra)

@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperCommand
 
 from launcher.cli.options import (
+    Address,
     AsJson,
     BackendName,
     Overrides,
@@ -42,6 +43,7 @@ def submit(
     spec: SpecFile,
     overrides: Overrides = None,
     backend: BackendName = None,
+    address: Address = None,
     run_dir: RunDirOfSpec = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when it has started; it goes on.")
@@ -86,6 +88,7 @@ def submit(
       launcher submit d3.yaml --detach          # then: launcher status d3
       launcher submit d3.yaml --resume          # continue from the last checkpoint
       launcher submit d3.yaml --dry-run         # the processes, and nothing else
+      launcher submit d3.yaml --backend ray --address http://10.0.0.5:8265
     """
     from launcher import api
     from launcher.cli import follow, outcome
@@ -96,7 +99,7 @@ def submit(
         raise UsageError("--detach and --wait exclude each other", remedy="Give one of them")
     if allow_change and not resume:
         raise UsageError("--allow-change is for --resume", remedy="Give both, or none")
-    job = load(spec, overrides, backend, run_dir)
+    job = load(spec, overrides, backend, run_dir, address)
     if dry_run or dry_run_server:
         echo_request(api.dry_run(job, server=dry_run_server), as_json)
         return

@@ -1,0 +1,15 @@
+"""Files of a run's folder, as a backend renders them."""
+
+from pathlib import Path
+from typing import Any
+
+from launcher.contract import write_json, write_text
+
+
+def write_files(root: Path, files: dict[str, Any]) -> None:
+    """Text as it is, other values as JSON. Raises StorageError."""
+    for name, content in files.items():
+        if isinstance(content, str):
+            write_text(root / name, content)
+        else:
+            write_json(root / name, content)

@@ -1,0 +1,174 @@
+"""The training function that Ray Train runs on each worker: it starts the worker of any backend.
+
+Ray runs it in a thread of an actor, where signals, os._exit and TensorFlow's process-wide state do
+not work as a worker needs them. So the worker is a child process, `python -m launcher.runtime`, as
+on one machine; this function watches it, passes signals on, and shows its log in the dashboard.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+
+from launcher.backends.processes import Child, exit_text
+from launcher.backends.ray import leftovers, proof
+from launcher.backends.ray.channel import Channel, mapping
+from launcher.backends.ray.relay import Relay
+from launcher.backends.ray.reports import Reporter
+from launcher.contract import (
+    ENV_ATTEMPT,
+    ENV_CPU_THREADS,
+    ENV_PARENT_PID,
+    ENV_TF_CONFIG,
+    write_json,
+)
+from launcher.errors import LauncherError, WorkerExit
+from launcher.render.supervised import WORKER, Process
+
+_POLL_SECONDS = 0.2
+_LEAVE_SECONDS = 120.0
+"""Ray stops the whole group when one function ends badly: so it is the driver that says when."""
+_UNSET = ("OMP_NUM_THREADS",)
+"""Ray sets it to the logical CPUs of the actor; a worker has LAUNCHER_CPU_THREADS."""
+
+
+class WorkerLeftError(Exception):
+    """The worker's process did not end well; the text says how. For Ray's dashboard."""
+
+
+class WorkerRefusedError(Exception):
+    """The worker was not started. `exit` is the code that it would have left with."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message, code)
+        self.message = message
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every worker of an attempt gets from the driver."""
+
+    root: str
+    attempt: int
+    argv: tuple[str, ...]
+    """After the Python executable."""
+    env: Mapping[str, str]
+    threads: int | None
+    """None: an equal share of the node's cores."""
+    gpus: int
+    token: str
+
+
+def train(config: dict[str, Any]) -> None:
+    """`train_loop_per_worker`. Raises WorkerRefusedError, WorkerLeftError."""
+    try:
+        Agent(Order(**config)).run()
+    except LauncherError as e:
+        raise WorkerRefusedError(str(e), int(e.worker_exit)) from None
+
+
+class Agent:
+    def __init__(self, order: Order) -> None:
+        context = ray.train.get_context()
+        self._order = order
+        self._worker = context.get_world_rank()
+        self._workers = context.get_world_size()
+        self._on_node = context.get_local_world_size()
+        self._channel = Channel(Path(order.root))
+        runtime = ray.get_runtime_context()
+        self._ip = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        self._node = runtime.get_node_id()
+        self._applied = 0
+        self._told: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Until the worker has left, and until the driver lets go after a bad end."""
+        order, where = self._order, f"node {self._ip} ({self._node[:8]}, worker-{self._worker})"
+        proof.check_folder(
+            self._channel, order.attempt, order.token, self._worker, self._workers, where
+        )
+        proof.check_data(mapping(self._channel.data(order.attempt)), where)
+        leftovers.end(self._channel.root)
+        child = Child(self._process())
+        print(f"worker-{self._worker} is process {child.pid} on {self._ip}", flush=True)  # noqa: T201
+        relay = Relay(Path(child.process.log))
+        reporter = Reporter(self._channel.paths, self._worker, order.attempt)
+        reporter.start()
+        try:
+            while child.poll() is None:
+                self._tell(child)
+                self._obey(child)
+                relay.pass_on()
+                time.sleep(_POLL_SECONDS)
+        finally:
+            reporter.stop()
+            if child.poll() is None:
+                child.signal(signal.SIGKILL)
+        relay.pass_on()
+        self._tell(child)
+        self._end(child)
+
+    def _process(self) -> Process:
+        order = self._order
+        cores = len(os.sched_getaffinity(0))
+        threads = order.threads or max(1, cores // self._on_node)
+        env = {
+            **order.env,
+            ENV_ATTEMPT: str(order.attempt),
+            ENV_CPU_THREADS: str(threads),
+            ENV_PARENT_PID: str(os.getpid()),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self._workers > 1:
+            env[ENV_TF_CONFIG] = os.environ[ENV_TF_CONFIG]
+        if not order.gpus:
+            env["CUDA_VISIBLE_DEVICES"] = "-1"
+        for name in _UNSET:
+            if name not in order.env:
+                os.environ.pop(name, None)
+        log = self._channel.paths.worker_log(order.attempt, self._worker)
+        return Process(WORKER, self._worker, (sys.executable, *order.argv), env, str(log))
+
+    def _tell(self, child: Child) -> None:
+        state = {
+            "pid": child.pid,
+            "node": self._node,
+            "ip": self._ip,
+            "frozen": child.frozen,
+            "code": child.code,
+        }
+        if state != self._told:
+            # A full disk must not end the watching; the driver hears of the end from Ray then.
+            with contextlib.suppress(LauncherError):
+                write_json(self._channel.state(self._order.attempt, self._worker), state)
+                self._told = state
+
+    def _obey(self, child: Child) -> None:
+        given = mapping(self._channel.orders(self._order.attempt)).get("signals", {})
+        numbers = given.get(str(self._worker), [])
+        for number in numbers[self._applied :]:
+            child.signal(signal.Signals(number))
+        self._applied = max(self._applied, len(numbers))
+
+    def _end(self, child: Child) -> None:
+        wanted = child.code == WorkerExit.STOPPED and self._applied
+        if child.code == WorkerExit.DONE or wanted:
+            return
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        while time.monotonic() < deadline:
+            if mapping(self._channel.orders(self._order.attempt)).get("leave"):
+                break
+            time.sleep(_POLL_SECONDS)
+        raise WorkerLeftError(f"worker-{self._worker} {exit_text(child.code)}")

@@ -1,0 +1,153 @@
+"""Runs on a Ray cluster: a given one, or one that is started on this machine for the run."""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.backends import run_folder
+from launcher.backends.base import JobHandle, RunStatus
+from launcher.backends.files import write_files
+from launcher.backends.lock import RunLock
+from launcher.backends.machine import check_gpus, check_training_extra, this_machine
+from launcher.backends.ray import address, channel, ending, fit, head, rescore, submission
+from launcher.backends.ray.rest import Dashboard
+from launcher.backends.ray.truth import ray_status
+from launcher.backends.status import read_status, write_status
+from launcher.contract import Reason, State
+from launcher.planning.elastic import elastic_plans
+from launcher.render import ray as render
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+
+class RayBackend:
+    name = "ray"
+
+    def dry_run(self, plan: "Plan") -> dict[str, Any]:
+        """Asks no cluster. The submission id is the next that is free in the run's folder; a
+        cluster that has had a job of that id gets the next one."""
+        chosen = address.choose(plan.spec)
+        plans = elastic_plans(plan)
+        job = _job(plan, plans, _submission(plan, None), chosen.url)
+        return render.ray(plan, job, plans)
+
+    def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
+        fit.check_extra()
+        _check_name(plan.root, resume, replace)
+        run_folder.check_writable(plan.root)
+        chosen = address.choose(plan.spec)
+        if chosen.url is None:
+            check_training_extra()
+            check_gpus(plan, this_machine())
+            return
+        dashboard = Dashboard(chosen.url)
+        fit.check_versions(dashboard)
+        fit.check_room(dashboard, _job(plan, {plan.workers: plan}, plan.name, chosen.url), plan)
+
+    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
+        self.check(plan, resume=resume, replace=replace)
+        chosen = address.choose(plan.spec)
+        say(f"{plan.name}: {chosen}")
+        if chosen.conflict:
+            say(f"warning: {chosen.conflict}")
+        dashboard = Dashboard(chosen.url) if chosen.url else None
+        plans = elastic_plans(plan)
+        held = RunLock.acquire(plan.root)
+        if held is None:
+            raise run_folder.running_error(plan.root)
+        try:
+            with contextlib.ExitStack() as undo:
+                _check_name(plan.root, resume, replace)
+                ending.end_leftovers(plan.root)
+                if replace:
+                    run_folder.empty(plan.root)
+                if not run_folder.contents(plan.root):
+                    undo.callback(shutil.rmtree, plan.root, ignore_errors=True)
+                before = read_status(plan.root)
+                job = _job(plan, plans, _submission(plan, dashboard), chosen.url)
+                write_files(plan.root, render.files(plan, job, plans))
+                channel.reset_control(plan.root, job.submission)
+                _write_pending(job, before)
+                undo.callback(_restore, plan.root, before)
+                url = chosen.url or head.start(plan.root, lambda text: say(f"{plan.name}: {text}"))
+                if job.own:
+                    undo.callback(head.stop, plan.root)
+                submission.submit(url, render.request(job))
+                undo.pop_all()
+        finally:
+            held.release()
+        return JobHandle(plan.name, plan.root, self)
+
+    def status(self, root: Path) -> RunStatus:
+        return ray_status(root)
+
+    def cancel(self, root: Path, timeout: float | None = None) -> bool:
+        return ending.cancel(root, timeout)
+
+    def delete(self, root: Path) -> bool:
+        return ending.delete(root)
+
+    def evaluate(self, root: Path) -> None:
+        rescore.rescore(root)
+
+
+BACKEND = RayBackend()
+
+
+def say(text: str) -> None:
+    """To stderr; stdout is for what was asked for."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def _job(plan: "Plan", plans: "dict[int, Plan]", name: str, url: str | None) -> render.RayJob:
+    return render.job(plan, tuple(sorted(plans, reverse=True)), name, url)
+
+
+def _submission(plan: "Plan", dashboard: Dashboard | None) -> str:
+    """`name-K`: K counts the attempts, and goes on where the cluster has had that job already."""
+    number = run_folder.next_attempt(plan.root)
+    while dashboard is not None and dashboard.knows(f"{plan.name}-{number}"):
+        number += 1
+    return f"{plan.name}-{number}"
+
+
+def _check_name(root: Path, resume: bool, replace: bool) -> None:
+    """As run_folder's, where a run that goes on is known by its cluster, not by a lock."""
+    if os.path.lexists(root) and run_folder.is_run(root):
+        status = read_status(root)
+        if status is not None and status.backend == RayBackend.name:
+            now = ray_status(root)
+            if not now.state.ended:
+                raise run_folder.running(now)
+    run_folder.check_name(root, resume, replace)
+
+
+def _write_pending(job: render.RayJob, before: RunStatus | None) -> None:
+    now = time.time()
+    write_status(
+        RunStatus(
+            name=job.name,
+            root=job.paths.root,
+            state=State.PENDING,
+            reason=Reason.SUBMITTED,
+            attempt=run_folder.next_attempt(job.paths.root),
+            step=before.step if before else 0,
+            total_steps=job.total_steps,
+            backend=RayBackend.name,
+            submitted=now,
+            updated=now,
+        )
+    )
+
+
+def _restore(root: Path, before: RunStatus | None) -> None:
+    """A submit that failed leaves an older run as it was."""
+    if before is not None and root.is_dir():
+        write_status(before)

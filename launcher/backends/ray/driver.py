@@ -1,0 +1,254 @@
+"""`python -m launcher.backends.ray.driver RUN_ROOT SUBMISSION`: the supervisor of a run on Ray.
+
+A Ray job. Each attempt is a worker group of Ray Train; everything else - when to restart, what
+counts, what the verdict is - is as on one machine (backends/supervising.py). Before each attempt it
+waits until the cluster has room, and an elastic run takes the plan for the workers that fit.
+"""
+
+import secrets
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import ray
+
+from launcher.backends.lock import RunLock
+from launcher.backends.processes import Member
+from launcher.backends.ray import channel, proof, size
+from launcher.backends.ray.agent import Order
+from launcher.backends.ray.channel import Channel
+from launcher.backends.ray.evaluator import RayEvaluator, end_earlier
+from launcher.backends.ray.group import Group
+from launcher.backends.ray.rest import Dashboard
+from launcher.backends.supervising import Supervisor, copy_log_to, log
+from launcher.backends.verdict import Verdict
+from launcher.contract import Reason, State, append_jsonl, read_json, write_json
+from launcher.errors import LauncherError
+from launcher.odapi import pipeline
+from launcher.render import ray as render
+from launcher.render.supervised import WORKER
+
+_ROOM_SECONDS = 1.0
+"""Between two looks at the cluster while it has no room."""
+_RELEASE_SECONDS = 15.0
+"""How long Ray may take to give back what the last group had."""
+_TELL_AFTER_SECONDS = 3.0
+_LOCK_SECONDS = 20.0
+_GROWTH_SECONDS = 5.0
+"""Between two looks whether an elastic run can grow."""
+
+
+class Driver(Supervisor):
+    def __init__(self, job: render.RayJob, lock: RunLock, dashboard: Dashboard) -> None:
+        self._ray = job
+        self._channel = Channel(job.paths.root)
+        self._dashboard = dashboard
+        self._group: Group | None = None
+        self._size = job.workers
+        self._evaluators = 0
+        self._looked = 0.0
+        self._room_since: float | None = None
+        self._grow = ""
+        super().__init__(job, lock)
+
+    def succeeded(self) -> bool:
+        return self._status.state is State.SUCCEEDED
+
+    @property
+    def attempt(self) -> int:
+        return self._status.attempt
+
+    def _log_to(self, path: Path) -> None:
+        """What Ray shows as the job's log has all attempts; so has the folder, each by itself."""
+        copy_log_to(path)
+
+    def _stop_wanted(self) -> int:
+        """SIGTERM is Ray's own stop; the others ask by the control file."""
+        asked = channel.stops(self._channel.root, self._ray.submission)
+        return max(self._signals, 1 if asked is None else asked)
+
+    def _attempt(self) -> Verdict | None:
+        self._grow, self._room_since = "", None
+        self._make_room()
+        verdict = super()._attempt()
+        self._close_group()
+        return verdict
+
+    def _stop_all(self) -> None:
+        super()._stop_all()
+        self._close_group()
+
+    def _close_group(self) -> None:
+        if self._group is not None:
+            self._group.close()
+            self._group = None
+
+    def _start_workers(self) -> None:
+        attempt, role = self._status.attempt, self._ray.role(WORKER)
+        if role is None:
+            raise ValueError("no workers to start")
+        if self._ray.elastic:
+            self._take_plan()
+        for i in range(self._size):
+            self._paths.failure(WORKER, i).unlink(missing_ok=True)
+        order = Order(
+            root=self._ray.root,
+            attempt=attempt,
+            argv=role.argv,
+            env=dict(role.env),
+            threads=self._ray.cpu_threads,
+            gpus=self._ray.worker_needs.gpus,
+            token=secrets.token_hex(16),
+        )
+        write_json(self._channel.data(attempt), proof.data_sizes(self._data()))
+        proof.offer(self._channel, attempt, order.token)
+        self._group = Group(self._ray, self._size, order, log)
+        self._group.start()
+        self._workers = [*self._group.members]
+        log(f"attempt {attempt}: {self._size} workers with {self._ray.worker_needs} each")
+
+    def _data(self) -> list[str]:
+        effective = pipeline.read(self._paths.pipeline)
+        reader = effective.train_input_reader
+        return [*reader.tf_record_input_reader.input_path, reader.label_map_path]
+
+    def _start_evaluator(self, attempt: int) -> Member:
+        self._evaluators += 1
+        started = RayEvaluator(self._ray, self._dashboard, self._evaluators, attempt)
+        write_json(self._channel.evaluator, {"submission": started.submission})
+        return started
+
+    def _record(self) -> None:
+        """The agents find leftovers by themselves, on their own nodes (leftovers.py)."""
+
+    # How many workers
+
+    def _make_room(self) -> None:
+        """Until so many workers fit that there is a plan for. Sets `_size`."""
+        started, told, looked = time.monotonic(), False, 0.0
+        message = self._status.message
+
+        def fits() -> bool:
+            nonlocal told, looked
+            now = time.monotonic()
+            if now - looked < _ROOM_SECONDS:
+                return False
+            looked = now
+            nodes, needs, placement = size.look(), self._ray.worker_needs, self._ray.placement
+            free = size.room_free(nodes, needs, placement)
+            found = size.largest(self._ray.sizes, free)
+            hoped = size.largest(self._ray.sizes, size.room_in_all(nodes, needs, placement))
+            if found is not None and (found == hoped or now - started > _RELEASE_SECONDS):
+                self._size = found
+                return True
+            if now - started > _TELL_AFTER_SECONDS and found is None:
+                why = size.why_waiting(nodes, needs, placement, self._ray.sizes, free)
+                if not told:
+                    log(why)
+                told = True
+                self._set(self._waiting_state(), Reason.WAITING, why)
+            return False
+
+        self._until(fits)
+        if told:
+            self._set(self._waiting_state(), Reason.WAITING, message)
+
+    def _waiting_state(self) -> State:
+        return State.RESTARTING if self._status.state is State.RESTARTING else State.PENDING
+
+    def _take_plan(self) -> None:
+        """The plan for `_size` workers becomes the run's; what it is is written down."""
+        folder = self._paths.root / render.size_folder(self._size)
+        before = read_json(self._paths.plan)
+        for name in ("pipeline.config", "plan.json"):
+            made = self._paths.root / f".{name}.next"
+            shutil.copyfile(folder / name, made)
+            made.replace(self._paths.root / name)
+        plan = read_json(self._paths.plan)
+        row = {
+            "time": time.time(),
+            "attempt": self._status.attempt,
+            "step": newest_checkpoint(self._paths.checkpoints),
+            "submission": self._ray.submission,
+            **{name: plan[name] for name in _PLANNED},
+        }
+        append_jsonl(self._channel.replans, row)
+        if isinstance(before, dict) and before.get("workers") != self._size:
+            log(
+                f"re-planned: {self._size} workers x {plan['per_replica_batch']} images x "
+                f"{plan['accumulation_steps']} accumulation steps, global batch "
+                f"{plan['global_batch']} and learning rate {plan['learning_rate']:g} as before"
+            )
+
+    def _regroup_wanted(self) -> str:
+        now = time.monotonic()
+        if self._grow or not self._ray.elastic or self._size >= max(self._ray.sizes):
+            return self._grow
+        if now - self._looked < _GROWTH_SECONDS or self._status.step <= self._start_step:
+            return ""
+        self._looked = now
+        more = size.room_free(size.look(), self._ray.worker_needs, self._ray.placement)
+        found = size.largest(self._ray.sizes, self._size + more) or self._size
+        if found <= self._size:
+            self._room_since = None
+        elif self._room_since is None:
+            self._room_since = now
+        elif now - self._room_since >= self._ray.resize_seconds:
+            self._grow = f"the cluster has room for {found} workers instead of {self._size}"
+        return self._grow
+
+
+_PLANNED = (
+    "workers",
+    "replicas",
+    "per_replica_batch",
+    "accumulation_steps",
+    "global_batch",
+    "learning_rate",
+)
+
+
+def newest_checkpoint(folder: Path) -> int:
+    """Its step; 0 when there is none."""
+    steps = (p.stem.removeprefix("ckpt-") for p in folder.glob("ckpt-*.index"))
+    return max((int(s) for s in steps if s.isdecimal()), default=0)
+
+
+def _lock(root: Path) -> RunLock | None:
+    """Whoever submitted holds it until Ray has taken the job."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while (lock := RunLock.acquire(root)) is None and time.monotonic() < deadline:
+        pass  # each look takes half a second
+    return lock
+
+
+def main() -> int:
+    root, submission = Path(sys.argv[1]), sys.argv[2]
+    job = render.RayJob.read(root / render.JOB_FILE)
+    if job.submission != submission:
+        log(f"error: {root} is {job.submission}'s by now, and not {submission}'s")
+        return 1
+    lock = _lock(root)
+    if lock is None:
+        log(f"error: {root}: another driver has this run")
+        return 1
+    context = ray.init(log_to_driver=True)
+    dashboard = Dashboard(f"http://{context.dashboard_url}")
+    end_earlier(root, dashboard)
+    driver = Driver(job, lock, dashboard)
+    copy_log_to(job.paths.supervisor_log(driver.attempt))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, driver.on_signal)
+    driver.run()
+    return 0 if driver.succeeded() else 1
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except LauncherError as e:
+        log(f"error: {e}")
+        code = int(e.cli_exit)
+    sys.exit(code)

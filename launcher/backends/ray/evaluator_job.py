@@ -1,0 +1,119 @@
+"""`python -m launcher.backends.ray.evaluator_job ROOT SUBMISSION ...`: the evaluator as a Ray job.
+
+It starts `python -m launcher.evaluate` and shows its log. When the driver is gone without a word,
+it says so in status.json, with which the evaluator scores the last checkpoint and leaves.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from launcher.backends.evaluation import NICE
+from launcher.backends.processes import Child
+from launcher.backends.ray import truth
+from launcher.backends.ray.relay import Relay
+from launcher.backends.ray.rest import Dashboard
+from launcher.backends.status import read_status, write_status
+from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, Reason, State
+from launcher.errors import LauncherError, StorageError
+from launcher.render import ray as render
+from launcher.render.supervised import EVALUATOR, Process
+
+_POLL_SECONDS = 0.3
+_DRIVER_SECONDS = 5.0
+_KILL_SECONDS = 8.0
+_SIGNALLED = 128
+
+
+class Stops:
+    def __init__(self) -> None:
+        self.asked: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or time.monotonic()
+
+
+def main(args: argparse.Namespace) -> int:
+    job = render.RayJob.read(args.root / render.JOB_FILE)
+    stops = Stops()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stops)
+    child = Child(process(job, args), NICE)
+    relay = Relay(Path(child.process.log))
+    looked = time.monotonic()
+    sent = False
+    while child.poll() is None:
+        relay.pass_on()
+        if stops.asked is not None and not sent:
+            child.signal(signal.SIGTERM)
+            child.signal(signal.SIGCONT)
+            sent = True
+        if stops.asked is not None and time.monotonic() - stops.asked > _KILL_SECONDS:
+            child.signal(signal.SIGKILL)
+        if args.dashboard and time.monotonic() - looked > _DRIVER_SECONDS:
+            note_lost_driver(job, Dashboard(args.dashboard))
+            looked = time.monotonic()
+        time.sleep(_POLL_SECONDS)
+    relay.pass_on()
+    code = child.code or 0
+    return code if code >= 0 else _SIGNALLED - code
+
+
+def process(job: render.RayJob, args: argparse.Namespace) -> Process:
+    role = job.role(EVALUATOR)
+    if role is None:
+        raise ValueError("no evaluator to start")
+    needs = job.evaluator_needs
+    cores = len(os.sched_getaffinity(0))
+    threads = int(needs.cpus) or max(1, cores // job.workers)
+    env = {
+        **role.env,
+        ENV_ATTEMPT: str(args.attempt),
+        ENV_CPU_THREADS: str(threads),
+        ENV_PARENT_PID: str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not needs.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = "-1"
+    argv = (sys.executable, *role.argv, *(["--once"] if args.once else []))
+    return Process(EVALUATOR, 0, argv, env, str(job.paths.evaluator_log(args.attempt)))
+
+
+def note_lost_driver(job: render.RayJob, dashboard: Dashboard) -> None:
+    """A full disk, or a cluster that does not answer now, is no reason to end the scoring."""
+    with contextlib.suppress(LauncherError, OSError):
+        status = read_status(job.paths.root)
+        if status is None or status.state.ended or not truth.driver_is_gone(job, dashboard):
+            return
+        again = read_status(job.paths.root)  # its last word may have come meanwhile
+        if again is not None and not again.state.ended and truth.is_current(job):
+            with contextlib.suppress(StorageError):
+                write_status(
+                    replace(
+                        again,
+                        state=State.FAILED,
+                        reason=Reason.SUPERVISOR_LOST,
+                        message=truth.lost_message(again.state),
+                        updated=time.time(),
+                    )
+                )
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="evaluator_job")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("submission")
+    parser.add_argument("--attempt", type=int, default=0)
+    parser.add_argument("--dashboard", default="")
+    parser.add_argument("--once", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main(arguments()))

@@ -1,0 +1,179 @@
+"""Whether a cluster fits a run: its versions, and nodes that could hold a worker."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import shlex
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launcher.backends import registry
+from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError, RefusedError, Version
+from launcher.contract import read_json, write_json
+from launcher.errors import (
+    ConfigError,
+    MissingExtraError,
+    StorageError,
+    UnreachableError,
+    UsageError,
+)
+from launcher.planning import Plan
+from launcher.render.ray import RayJob, told
+
+_PROBE_SECONDS = 90.0
+_TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-rocm")
+
+_PROBE = f"""
+import importlib.metadata as m, importlib.util as u, json, platform, sys
+def version(names):
+    for name in names:
+        try:
+            return m.version(name)
+        except m.PackageNotFoundError:
+            pass
+print("launcher-probe", json.dumps({{
+    "python": platform.python_version(), "executable": sys.executable,
+    "ray": version(["ray"]), "tensorflow": version({list(_TENSORFLOWS)!r}),
+    "missing": [n for n in ("tf_keras", "object_detection", "official", "pydantic", "google_crc32c")
+                if u.find_spec(n) is None]}}))
+"""
+
+
+def check_extra(has: Callable[[str], object] = importlib.util.find_spec) -> None:
+    """Raises MissingExtraError; imports nothing."""
+    if has("ray") is None:
+        raise MissingExtraError(
+            "the ray backend needs a package that is not installed (ray)",
+            remedy="Run `pip install 'launcher[ray]'`",
+        )
+
+
+def check_versions(dashboard: Dashboard) -> None:
+    """Raises UsageError for a cluster on which our workers would not run, with both versions."""
+    version = dashboard.version()
+    _same(dashboard, "Ray", version.ray, importlib.metadata.version("ray"), parts=3)
+    if python := dashboard.python_version():
+        _same(dashboard, "Python", python, platform.python_version(), parts=2)
+    found = _probed(dashboard, version)
+    _same(dashboard, "Python", str(found["python"]), platform.python_version(), parts=2)
+    if ours := _tensorflow():
+        _same(dashboard, "TensorFlow", str(found["tensorflow"] or "none"), ours, parts=2)
+    if missing := found.get("missing"):
+        raise UsageError(
+            f"its Python ({found['executable']}) lacks packages that the workers need "
+            f"({', '.join(missing)})",
+            place=dashboard.address,
+            remedy="Install launcher[train] and the Object Detection API on all its nodes",
+        )
+
+
+def check_room(dashboard: Dashboard, job: RayJob, plan: Plan) -> None:
+    """Raises UsageError when no node that is there could ever hold one worker, or the evaluator.
+
+    That the nodes are busy, or too few, is no error: the run waits, and its status says for what.
+    """
+    if plan.spec.backend.ray.wait_for_nodes or dashboard.autoscales():
+        return
+    totals = [n["resources_total"] for n in dashboard.nodes()]
+    for who, needs in (("a worker", job.worker_needs), ("the evaluator", job.evaluator_needs)):
+        bundle = needs.bundle
+        if any(all(t.get(k, 0.0) >= v for k, v in bundle.items()) for t in totals):
+            continue
+        raise UsageError(
+            f"{who} asks for {needs}, and {_most(totals, bundle)}",
+            place=plan.spec.place(_field(totals, bundle)),
+            remedy="Ask for less, add such a node, or set backend.ray.wait_for_nodes when an "
+            f"autoscaler will (cluster {dashboard.address})",
+        )
+
+
+def _most(totals: list[dict[str, float]], bundle: Mapping[str, float]) -> str:
+    """`no node of 3 has it; the most of one node are 8 CPU, 2 GPU`."""
+    if not totals:
+        return "the cluster has no node"
+    most = {k: max(t.get(k, 0.0) for t in totals) for k in bundle}
+    return f"no node of {len(totals)} has that: the most of one node are {told(most)}"
+
+
+def _field(totals: list[dict[str, float]], bundle: Mapping[str, float]) -> str:
+    """The field to blame: of a resource that no node has enough of."""
+    lacking = [k for k, v in bundle.items() if all(t.get(k, 0.0) < v for t in totals)]
+    names = {
+        "CPU": "cluster.cpus_per_worker",
+        "GPU": "cluster.gpus_per_worker",
+        "memory": "cluster.memory_per_worker",
+    }
+    return names.get(lacking[0], "backend.ray.resources") if lacking else "cluster"
+
+
+def _same(dashboard: Dashboard, what: str, theirs: str, ours: str, parts: int) -> None:
+    if theirs.split(".")[:parts] == ours.split(".")[:parts]:
+        return
+    wanted = ".".join(ours.split(".")[:parts])
+    raise UsageError(
+        f"the cluster has {what} {theirs}, this launcher {what} {ours}",
+        place=dashboard.address,
+        remedy=f"Use a cluster with {what} {wanted}, or run launcher with the cluster's",
+    )
+
+
+def _tensorflow() -> str | None:
+    """Ours; None: the launcher alone is installed, without TensorFlow."""
+    for name in _TENSORFLOWS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
+
+
+def _probed(dashboard: Dashboard, version: Version) -> dict[str, Any]:
+    """What the cluster's Python has, by a job of a second; remembered while its head lives."""
+    name = f"{dashboard.address}-{version.session}".replace("/", "_").replace(":", "_")
+    remembered = registry.state_dir() / "ray-clusters" / f"{name}.json"
+    found = read_json(remembered)
+    if isinstance(found, dict):
+        return found
+    found = _probe(dashboard)
+    with contextlib.suppress(StorageError):
+        write_json(remembered, found)
+    return found
+
+
+def _probe(dashboard: Dashboard) -> dict[str, Any]:
+    """Raises ConfigError when the job does not say."""
+    submission = f"launcher-probe-{uuid.uuid4().hex[:12]}"
+    entrypoint = shlex.join(["python", "-c", _PROBE])
+    try:
+        dashboard.submit({"entrypoint": entrypoint, "submission_id": submission})
+    except (RefusedError, NotThereError) as e:
+        raise ConfigError(f"takes no jobs ({e})", place=dashboard.address) from None
+    deadline = time.monotonic() + _PROBE_SECONDS
+    try:
+        while dashboard.job(submission).get("status") not in ENDED:
+            if time.monotonic() > deadline:
+                dashboard.stop(submission)
+                raise UnreachableError(
+                    f"has not run a job of one second within {_PROBE_SECONDS:g} s",
+                    place=dashboard.address,
+                    remedy="See its dashboard",
+                )
+            time.sleep(0.2)
+        logs = dashboard.logs(submission)
+    except NotThereError:
+        raise ConfigError(
+            "forgot a job that it had taken", place=dashboard.address, remedy="Submit again"
+        ) from None
+    with contextlib.suppress(UnreachableError):
+        dashboard.forget(submission)
+    for line in reversed(logs.splitlines()):
+        if line.startswith("launcher-probe "):
+            return dict(json.loads(line.partition(" ")[2]))
+    said = next((line for line in reversed(logs.splitlines()) if line.strip()), "nothing")
+    raise ConfigError(
+        f"`python` of the cluster could not say its versions: {said.strip()[:300]}",
+        place=dashboard.address,
+        remedy="Start Ray with the Python that has launcher[train] first on PATH",
+    )

@@ -1,0 +1,191 @@
+"""One attempt of a run: Ray Train's worker group, and its workers as the supervisor sees them."""
+
+import contextlib
+import signal
+import threading
+import time
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.tensorflow import TensorflowTrainer
+from ray.train.v2.api.config import (
+    FailureConfig,
+)  # ray.train.FailureConfig, as type checkers see it
+
+from launcher.backends.processes import Log
+from launcher.backends.ray import agent
+from launcher.backends.ray.channel import Channel, mapping
+from launcher.contract import write_json
+from launcher.errors import StorageError, WorkerExit
+from launcher.render.ray import RayJob
+from launcher.render.supervised import WORKER, Process
+
+_LOOK_SECONDS = 0.3
+_CLOSE_SECONDS = 30.0
+_UNPLACED = "WorkerGroupStartupTimeoutError"
+
+
+class Group:
+    """`trainer.fit()` in a thread. Restarts are the supervisor's: Ray Train has none."""
+
+    def __init__(self, job: RayJob, workers: int, order: agent.Order, log: Log) -> None:
+        self._channel = Channel(job.paths.root)
+        self._attempt = order.attempt
+        self._log = log
+        self._signals: dict[str, list[int]] = {}
+        self._trainer = TensorflowTrainer(
+            agent.train,
+            train_loop_config=asdict(order),
+            scaling_config=ScalingConfig(
+                num_workers=workers,
+                use_gpu=job.worker_needs.gpus > 0,
+                resources_per_worker=job.worker_needs.bundle,
+                placement_strategy=job.placement,
+            ),
+            run_config=RunConfig(
+                name=f"attempt-{order.attempt}",
+                storage_path=str(self._channel.root / "ray" / "train"),
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+            ),
+        )
+        self._thread = threading.Thread(target=self._fit, name="fit", daemon=True)
+        self.error: BaseException | None = None
+        self.members = [RemoteWorker(self, job, self._channel, order, i) for i in range(workers)]
+
+    def start(self) -> None:
+        """Raises StorageError."""
+        self._write_orders()
+        for member in self.members:
+            write_json(self._channel.state(self._attempt, member.process.index), {})
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def signal(self, worker: int, number: signal.Signals) -> None:
+        self._signals.setdefault(str(worker), []).append(int(number))
+        with contextlib.suppress(StorageError):  # then they are killed with Ray's group
+            self._write_orders()
+
+    def close(self) -> None:
+        """Let all agents go, and wait until Ray Train has ended. When it does not, our connection
+        to Ray is closed, which ends all that it started."""
+        with contextlib.suppress(StorageError):
+            self._write_orders(leave=True)
+        self._thread.join(_CLOSE_SECONDS)
+        if self.over:
+            return
+        self._log(f"Ray Train has not ended its group within {_CLOSE_SECONDS:g} s: disconnecting")
+        ray.shutdown()
+        self._thread.join(_CLOSE_SECONDS)
+        ray.init(log_to_driver=True)
+
+    def failure(self, worker: int) -> tuple[int, str]:
+        """Why a worker that never told its end is gone: exit code and text. After `over`."""
+        if self.error is None:
+            return int(WorkerExit.PEER_LOST), "ended without a word"
+        failures = getattr(self.error, "worker_failures", None) or {}
+        own = failures.get(worker)
+        if own is not None:
+            return _code_and_text(own)
+        if failures:
+            return int(WorkerExit.PEER_LOST), "was ended by Ray with the group"
+        return _code_and_text(self.error)
+
+    def _fit(self) -> None:
+        try:
+            self._trainer.fit()
+        except BaseException as e:
+            self.error = e
+
+    def _write_orders(self, leave: bool = False) -> None:
+        value = {"signals": self._signals, "leave": leave}
+        write_json(self._channel.orders(self._attempt), value)
+
+
+class RemoteWorker:
+    """A worker's process on some node, by what its agent writes and Ray knows (a Member)."""
+
+    def __init__(
+        self, group: Group, job: RayJob, channel: Channel, order: agent.Order, index: int
+    ) -> None:
+        self._group = group
+        self._state_file = channel.state(order.attempt, index)
+        self._state: dict[str, Any] = {}
+        self._looked = 0.0
+        self._signalled = False
+        log = str(channel.paths.worker_log(order.attempt, index))
+        self.process = Process(WORKER, index, ("python", *order.argv), order.env, log)
+        self.code: int | None = None
+        self.told = ""
+
+    @property
+    def label(self) -> str:
+        return f"{WORKER}-{self.process.index}"
+
+    @property
+    def identity(self) -> str:
+        if "pid" not in self._state:
+            return "not yet placed"
+        return f"pid {self._state['pid']} on {self._state['ip']}"
+
+    @property
+    def frozen(self) -> bool:
+        return self.code is None and bool(self._state.get("frozen"))
+
+    def poll(self) -> int | None:
+        if self.code is not None or time.monotonic() - self._looked < _LOOK_SECONDS:
+            return self.code
+        over = self._group.over  # before reading: what was written until then is read
+        self._looked = time.monotonic()
+        self._state = mapping(self._state_file) or self._state
+        self.code = self._state.get("code")
+        if self.code is None and over:
+            self.code, self.told = self._group.failure(self.process.index)
+            if "ip" in self._state:
+                self.told = f"on node {self._state['ip']} {self.told}"
+        return self.code
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.code is None:
+            self._looked = 0.0
+            self._group.signal(self.process.index, number)
+
+
+def _code_and_text(error: BaseException) -> tuple[int, str]:
+    """Of what Ray says about the end of a worker or of its controller."""
+    for cause in _causes(error):
+        if isinstance(cause, agent.WorkerRefusedError):
+            return cause.code, cause.message
+    name = type(error).__name__
+    line = next((line for line in str(error).splitlines() if line.strip()), "")
+    text = f"{name}: {line.strip()}"[:400]
+    if any(type(cause).__name__ == _UNPLACED for cause in _causes(error)) or _UNPLACED in str(
+        error
+    ):
+        return int(WorkerExit.STOPPED), f"could not be placed in time ({text})"
+    return -int(signal.SIGKILL), f"was lost by Ray ({text})"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what it was made of, in the ways of Ray's wrappers."""
+    found: list[BaseException] = []
+    queue = [error]
+    while queue:
+        one = queue.pop(0)
+        if not isinstance(one, BaseException) or one in found:
+            continue
+        found.append(one)
+        for name in (
+            "cause",
+            "_base_exc",
+            "__cause__",
+            "controller_failure",
+            "training_failed_error",
+        ):
+            if isinstance(more := getattr(one, name, None), BaseException):
+                queue.append(more)
+    return found

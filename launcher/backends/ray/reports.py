@@ -1,0 +1,55 @@
+"""A worker's progress, told to Ray Train and to Ray's metrics."""
+
+import contextlib
+import threading
+from typing import Any
+
+import ray.train
+from ray.util.metrics import Gauge
+
+from launcher.backends.status import newest_score
+from launcher.contract import RunPaths, read_json
+
+_SECONDS = 2.0
+_NAMES = ("step", "loss", "learning_rate", "images_per_second")
+_MAP = "mAP"
+
+
+class Reporter(threading.Thread):
+    """`ray.train.report` is a meeting of all workers, and one whose worker has left never comes.
+    So it has a thread of its own, which nobody waits for."""
+
+    def __init__(self, paths: RunPaths, worker: int, attempt: int) -> None:
+        super().__init__(name="reports", daemon=True)
+        self._paths = paths
+        self._worker = worker
+        self._attempt = attempt
+        self._over = threading.Event()
+        self._gauges: dict[str, Gauge] = {}
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def run(self) -> None:
+        while not self._over.wait(_SECONDS):
+            metrics = self._metrics()
+            with contextlib.suppress(Exception):  # the group is being ended, or reformed
+                if self._worker == 0:
+                    self._measure(metrics)
+                ray.train.report(metrics)
+
+    def _metrics(self) -> dict[str, Any]:
+        beat = read_json(self._paths.progress(self._worker))
+        if not isinstance(beat, dict) or beat.get("attempt") != self._attempt:
+            return {"step": 0}
+        found = {name: beat[name] for name in _NAMES if beat.get(name) is not None}
+        score = newest_score(self._paths.eval_metrics)
+        return {**found, _MAP: score[_MAP]} if score else found
+
+    def _measure(self, metrics: dict[str, Any]) -> None:
+        """As Prometheus' `ray_launcher_step` and so on, with the run's name."""
+        for name, value in metrics.items():
+            if name not in self._gauges:
+                text = f"{name} of a training run of launcher"
+                self._gauges[name] = Gauge(f"launcher_{name}", text, tag_keys=("run",))
+            self._gauges[name].set(float(value), tags={"run": self._paths.root.name})

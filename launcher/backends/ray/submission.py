@@ -1,0 +1,67 @@
+"""Giving Ray a job, with this package in its environment. The one place that imports Ray here."""
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import launcher
+from launcher.backends.ray.address import clean_environment
+from launcher.backends.ray.rest import Dashboard
+from launcher.errors import RunFailedError, UsageError
+
+_EXCLUDED = ["**/__pycache__", "**/*.pyc"]
+
+
+def submit(address: str, request: dict[str, Any]) -> None:
+    """Raises UsageError when Ray has such a job already, RunFailedError when it refuses it,
+    UnreachableError when it does not answer."""
+    Dashboard(address).version()  # our own message, and our own patience
+    package = Path(launcher.__file__).parent
+    environment = {
+        **request["runtime_env"],
+        "py_modules": [str(package)],
+        "excludes": _EXCLUDED,
+    }
+    with clean_environment(), _quiet():
+        from ray.job_submission import JobSubmissionClient
+
+        try:
+            JobSubmissionClient(address).submit_job(**{**request, "runtime_env": environment})
+        except (RuntimeError, ValueError, ConnectionError) as e:
+            raise _refused(request["submission_id"], str(e)) from None
+
+
+def _refused(submission: str, text: str) -> Exception:
+    if "already exists" in text or "already been" in text:
+        return UsageError(
+            f"was submitted at the same moment by somebody else (Ray job {submission})",
+            place=submission,
+            remedy="`launcher status` shows that run",
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return RunFailedError(
+        f"Ray did not take the job: {lines[-1] if lines else 'no reason given'}",
+        place=submission,
+        remedy="See the dashboard",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray's own progress and warnings are nothing that the user asked for."""
+    before = os.environ.get("RAY_LOG_TO_STDERR")
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+        if before is None:
+            os.environ.pop("RAY_LOG_TO_STDERR", None)

@@ -33,7 +33,10 @@ ENV_COMPLETION_INDEX = "JOB_COMPLETION_INDEX"
 
 WORKER_MODULE = "launcher.runtime"  # python -m launcher.runtime RUN_ROOT
 EVALUATOR_MODULE = "launcher.evaluate"  # python -m launcher.evaluate RUN_ROOT
-POD_MODULE = "launcher.pod"  # python -m launcher.pod worker|evaluator RUN_ROOT, in a container
+POD_MODULE = "launcher.pod"  # python -m launcher.pod ROLE RUN_ROOT, in a container
+DRIVER_ROLE = "driver"  # of launcher.pod: in a Ray cluster, the supervisor of the run
+DRIVER_MODULE = "launcher.backends.ray.driver"  # python -m ... RUN_ROOT SUBMISSION
+RAY_JOB_FILE = "ray.json"  # all that the driver knows of a run
 EXPORTER_MODULE = "launcher.evaluate.export"  # python -m launcher.evaluate.export RUN_ROOT
 VIEWS_MODULE = "launcher.runtime.views"  # python -m launcher.runtime.views PIPELINE OUT
 EXPORT_RECORD = "export.json"  # in an exported folder: run, step, what goes in and comes out

@@ -7,7 +7,7 @@ meeting    all workers find each other before TensorFlow starts: names, ports, p
 child      the process itself: its output to the container's and the run's log, signals to it
 ending     its exit code for whoever starts pods again, and what is left in the run's folder
 
-    python -m launcher.pod worker|evaluator RUN_ROOT
+    python -m launcher.pod worker|evaluator|driver RUN_ROOT
 
 TensorFlow starts in the child only. A supervisor is what a pod does not have: nobody sees all
 processes, so TensorFlow's own heartbeats are on (runtime/coordination.py), and each pod says what

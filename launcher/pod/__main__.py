@@ -1,18 +1,27 @@
-"""`python -m launcher.pod worker|evaluator RUN_ROOT`: one container, from manifest to exit code."""
+"""`python -m launcher.pod ROLE RUN_ROOT`: one container, from its manifest to its exit code.
+
+The roles: worker and evaluator; and driver, in a Ray cluster, where the supervisor of the Ray
+backend takes over when the plan is in the run's folder.
+"""
 
 import argparse
+import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from launcher.contract import (
+    DRIVER_MODULE,
+    DRIVER_ROLE,
     ENV_ATTEMPT,
     ENV_PARENT_PID,
     ENV_PLAN_DIR,
     ENV_TF_CONFIG,
     EVALUATOR_MODULE,
+    RAY_JOB_FILE,
     WORKER_MODULE,
     RunPaths,
     plan_digest,
@@ -31,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     pod = Pod(args.role, RunPaths(args.root))
     try:
-        code = pod.run(os.environ)
+        code = drive(pod.paths, os.environ) if args.role == DRIVER_ROLE else pod.run(os.environ)
     except Stopped:
         pod.say("stopped before it began")
         code = int(WorkerExit.STOPPED)
@@ -40,6 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(e.worker_exit)
         ending.tell(pod.paths, pod.me, code, str(e))
     return ending.end(pod.paths, pod.me, pod.attempt, code)
+
+
+def drive(paths: RunPaths, env: Mapping[str, str]) -> NoReturn:
+    """Become the driver of the Ray backend. Raises LauncherError."""
+    files = folder.mounted(Path(_required(env, ENV_PLAN_DIR)), RAY_JOB_FILE)
+    folder.publish(paths, files)
+    folder.check_writable(paths, DRIVER_ROLE)
+    submission = str(json.loads(files[RAY_JOB_FILE])["submission"])
+    argv = [sys.executable, "-m", DRIVER_MODULE, str(paths.root), submission]
+    os.execve(sys.executable, argv, dict(env))  # noqa: S606
 
 
 class Pod:
@@ -108,9 +127,9 @@ def _required(env: Mapping[str, str], name: str) -> str:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m launcher.pod",
-        description="Run a worker or the evaluator of a run in a container of Kubernetes.",
+        description="Run one part of a run in a container of Kubernetes.",
     )
-    parser.add_argument("role", choices=sorted(_MODULES))
+    parser.add_argument("role", choices=[*_MODULES, DRIVER_ROLE])
     parser.add_argument("root", type=Path, metavar="RUN_ROOT", help="<run_dir>/<name>")
     return parser.parse_args(argv)
 

@@ -21,10 +21,10 @@ _MAY_CHANGE = frozenset((
 the division among workers too, because the global batch stays."""
 
 
-def mounted(folder: Path) -> dict[str, str]:
-    """The plan's files as they are mounted. Raises ConfigError."""
+def mounted(folder: Path, *more: str) -> dict[str, str]:
+    """The plan's files as they are mounted, and `more`. Raises ConfigError."""
     try:
-        return {name: (folder / name).read_text() for name in PLAN_FILES}
+        return {name: (folder / name).read_text() for name in (*PLAN_FILES, *more)}
     except OSError as e:
         raise ConfigError(
             f"cannot be read ({e.strerror})",

@@ -7,6 +7,7 @@ config_map       the plan's files
 service          DNS names, and who may connect
 job              an Indexed Job of the workers; the evaluator's Job
 jobset, tfjob    the workers under these controllers
+rayjob           a Ray cluster with the Ray backend's driver, which starts the evaluator too
 output           objects as YAML, with the plan's arithmetic on top
 
 `objects` is all of it; submit posts what it gives, and render prints it.
@@ -14,8 +15,7 @@ output           objects as YAML, with the plan's arithmetic on top
 
 from typing import TYPE_CHECKING, Any
 
-from launcher.errors import SpecError
-from launcher.render.kubernetes import checks, config_map, job, jobset, service, tfjob
+from launcher.render.kubernetes import checks, config_map, job, jobset, rayjob, service, tfjob
 from launcher.render.kubernetes import names as wire
 from launcher.render.kubernetes.names import KINDS, Kind, Names, names_of
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Kind", "Names", "names_of", "objects"]
 
 Object = dict[str, Any]
+_MODULES: dict[Kind, Any] = {"job": job, "jobset": jobset, "tfjob": tfjob, "rayjob": rayjob}
 
 
 def objects(plan: "Plan", kind: Kind | None = None) -> list[Object]:
@@ -45,10 +46,10 @@ def objects(plan: "Plan", kind: Kind | None = None) -> list[Object]:
 
 def _jobs(plan: "Plan", names: Names) -> list[Object]:
     workers, evaluator = _metadata(plan, wire.WORKER), _metadata(plan, wire.EVALUATOR)
-    made = {"job": job, "jobset": jobset, "tfjob": tfjob}.get(names.kind)
-    if made is None:
-        raise SpecError([plan.spec.problem("backend.kubernetes.kind", f"{names.kind}: not yet")])
-    return [made.workers(plan, names, workers), job.evaluator(plan, names, evaluator)]
+    made = _MODULES[names.kind].workers(plan, names, workers)
+    if names.kind == "rayjob":  # its driver starts the evaluator, in the same cluster
+        return [made]
+    return [made, job.evaluator(plan, names, evaluator)]
 
 
 def _metadata(plan: "Plan", component: str | None = None) -> Object:

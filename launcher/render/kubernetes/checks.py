@@ -27,7 +27,7 @@ def check(plan: "Plan", names: Names) -> None:
         *_covered(plan),
         *_environment(plan),
         *_queue(plan),
-        *_size(plan),
+        *_size(plan, names),
     ]
     if problems:
         raise SpecError(problems)
@@ -171,8 +171,8 @@ def _queue(plan: "Plan") -> Iterator[Problem]:
         )
 
 
-def _size(plan: "Plan") -> Iterator[Problem]:
-    size = config_map.size(plan)
+def _size(plan: "Plan", names: Names) -> Iterator[Problem]:
+    size = config_map.size(plan, names)
     if size > config_map.MOST_BYTES:
         yield plan.spec.problem(
             "pipeline_config",

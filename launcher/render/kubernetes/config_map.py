@@ -18,27 +18,32 @@ def config_map(plan: "Plan", names: Names, metadata: dict[str, Any]) -> dict[str
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": names.config_map, **metadata},
-        "data": data(plan),
+        "data": data(plan, names),
     }
 
 
-def data(plan: "Plan") -> dict[str, str]:
-    """File name to content, as Plan.write writes them."""
+def data(plan: "Plan", names: Names) -> dict[str, str]:
+    """File name to content, as Plan.write writes them; for Ray's driver also ray.json."""
     from launcher.spec import to_yaml
 
     paths = RunPaths(plan.root)
-    return {
+    found = {
         paths.spec.name: to_yaml(plan.spec),
         paths.plan.name: json.dumps(plan.to_json(), indent=1) + "\n",
         paths.pipeline.name: plan.pipeline_text,
     }
+    if names.kind == "rayjob":
+        from launcher.render.kubernetes import rayjob
+
+        found |= rayjob.files(plan, names)
+    return found
 
 
-def size(plan: "Plan") -> int:
+def size(plan: "Plan", names: Names) -> int:
     """Bytes, as Kubernetes counts them."""
-    return sum(len(text.encode()) for text in data(plan).values())
+    return sum(len(text.encode()) for text in data(plan, names).values())
 
 
-def digest(plan: "Plan") -> str:
+def digest(plan: "Plan", names: Names) -> str:
     """SHA-256 of the files, as the pods compute it of what is mounted."""
-    return plan_digest(data(plan))
+    return plan_digest(data(plan, names))

@@ -34,7 +34,7 @@ def template(plan: "Plan", names: Names, role: str) -> Object:
     return {
         "metadata": {
             "labels": wire.labels(plan.name, role),
-            "annotations": {wire.PLAN_ANNOTATION: digest(plan)},
+            "annotations": {wire.PLAN_ANNOTATION: digest(plan, names)},
         },
         "spec": pod(plan, names, role),
     }
@@ -106,7 +106,7 @@ def environment(plan: "Plan", names: Names, role: str) -> list[Object]:
     given |= {name: literal(value) for name, value in cluster.env.items()}
     found: list[Object] = [_from_field(ENV_NAMESPACE, "metadata.namespace")]
     found += [{"name": name, "value": value} for name, value in given.items()]
-    if role == wire.WORKER:
+    if role == wire.WORKER and names.kind != "rayjob":
         hosts = names.hosts(plan.spec.backend.kubernetes.port)
         found.append({"name": ENV_HOSTS, "value": hosts})
         if names.kind == "tfjob":

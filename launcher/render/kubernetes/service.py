@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.render.kubernetes import names as wire
 from launcher.render.kubernetes.names import Names
+from launcher.render.kubernetes.rayjob import DASHBOARD_PORT
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -28,11 +29,23 @@ def service(plan: "Plan", names: Names, metadata: Object) -> Object:
 
 
 def network_policy(plan: "Plan", names: Names, metadata: Object) -> Object:
-    """Only pods of the run may connect to them. Whom they connect to is free: DNS, storage."""
+    """Only pods of the run may connect to them. Whom they connect to is free: DNS, storage.
+
+    KubeRay's operator asks a RayJob's dashboard how far it is.
+    """
     own = {"podSelector": {"matchLabels": wire.run_labels(plan.name)}}
+    ingress: list[Object] = [{"from": [own]}]
+    if names.kind == "rayjob":
+        operator = {"matchLabels": {wire.NAME_LABEL: "kuberay-operator"}}
+        ingress.append(
+            {
+                "from": [{"namespaceSelector": {}, "podSelector": operator}],
+                "ports": [{"protocol": "TCP", "port": DASHBOARD_PORT}],
+            }
+        )
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": names.run, **metadata},
-        "spec": {**own, "policyTypes": ["Ingress"], "ingress": [{"from": [own]}]},
+        "spec": {**own, "policyTypes": ["Ingress"], "ingress": ingress},
     }

@@ -133,7 +133,7 @@ class KubernetesBackend:
         api = _api_of(root)
         self._last.clear()
         found = reading.read(api, root.name)
-        if found.exists and not submitting.is_partial(found):
+        if found.exists and not found.partial:
             now = judge(reading.look(api, found))
             if not now.state.ended:
                 raise UsageError(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,17 @@ class Cluster:
         return Names(self.name, kind_of(self.plan))
 
     @property
+    def has_evaluator(self) -> bool:
+        """A Job of its own; in a RayJob the driver starts it, and ends when it has scored."""
+        return self.names.kind != "rayjob"
+
+    @property
+    def partial(self) -> bool:
+        """What an interrupted submit or delete leaves: nothing trains, or nobody would score it."""
+        whole = self.workers and self.config_map and (self.evaluator or not self.has_evaluator)
+        return self.exists and not self.cancelled and not whole
+
+    @property
     def cancelled(self) -> bool:
         notes = (self.config_map or {}).get("metadata", {}).get("annotations") or {}
         return CANCELLED_NOTE in notes
@@ -63,7 +74,13 @@ class Cluster:
         if self.names.kind == "job" and not self.cancelled:
             holders = [item for item in (self.workers, self.evaluator) if item]
             mine = [pod for holder in holders for pod in owned(self.pods, holder)]
-        return tuple(member(pod) for pod in mine)
+        found = [member(pod) for pod in mine]
+        if self.names.kind != "rayjob":
+            return tuple(found)
+        # Nodes of Ray, which tells no pod which worker it will run.
+        nodes = sorted((m for m in found if m.role == wire.WORKER), key=lambda m: m.pod)
+        others = [m for m in found if m.role != wire.WORKER]
+        return (*(replace(m, index=i) for i, m in enumerate(nodes)), *others)
 
     def files(self) -> dict[str, str]:
         data = (self.config_map or {}).get("data") or {}
@@ -105,7 +122,7 @@ def look(api: Api, found: Cluster) -> Seen:
     return Seen(
         count=int(found.plan.get("workers") or 1),
         queue=queue,
-        has_evaluator=True,
+        has_evaluator=found.has_evaluator,
         cancelled=found.cancelled,
         workers=workers,
         evaluator=group(found.evaluator) if found.evaluator else None,

@@ -24,7 +24,7 @@ def check(api: Api, plan: "Plan", *, resume: bool, replace: bool) -> Cluster:
     if resume and replace:
         raise UsageError("--resume and --replace exclude each other", remedy="Give one of them")
     found = reading.read(api, plan.name)
-    if not found.exists or is_partial(found):
+    if not found.exists or found.partial:
         return found
     now = judge(reading.look(api, found))
     where = f"{now.state} in namespace {api.place.namespace}"
@@ -45,18 +45,13 @@ def check(api: Api, plan: "Plan", *, resume: bool, replace: bool) -> Cluster:
     return found
 
 
-def is_partial(found: Cluster) -> bool:
-    """What an interrupted submit or delete leaves: nothing trains, or nobody would score it."""
-    return not found.cancelled and not (found.workers and found.evaluator and found.config_map)
-
-
 def apply(api: Api, objects: Sequence[Json], name: str, before: Cluster) -> None:
     """All objects in order. What is there of an earlier submit is removed first, unless it was
     interrupted and meant the same: then this one completes it.
 
     Raises LauncherError; what was begun is undone then.
     """
-    same = is_partial(before) and _means(before, objects)
+    same = before.partial and _means(before, objects)
     if before.exists and not same:
         remove(api, name)
     made: list[Json] = []

@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up everything that they need. `make help` lists the targets.
 
-.PHONY: help setup demo test test-all cluster-up cluster-down cluster-test issue-10530 lint format bench clean
+.PHONY: help setup demo test test-all cluster-up cluster-down cluster-test issue-10530 manifests lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -35,6 +35,11 @@ cluster-test: setup ## the tests against a cluster: that of KUBECONFIG, else tha
 
 issue-10530: setup ## the story of tensorflow/models#10530 in miniature: broken, why, mended (about 40 minutes)
 	@.venv/bin/python bench/issue_10530.py
+
+manifests: setup ## render manifests/ from configs/
+	@for kind in job jobset tfjob rayjob; do for model in d0 d3; do \
+		.venv/bin/launcher render configs/efficientdet_$$model.yaml --kind $$kind \
+			-o manifests/$$kind/efficientdet_$$model.yaml || exit; done; done
 
 lint: setup ## ruff, mypy strict, import-linter
 	@.venv/bin/ruff check .

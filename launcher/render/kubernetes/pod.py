@@ -185,6 +185,7 @@ def container_security() -> Object:
 
 def volumes(plan: "Plan", names: Names) -> list[Object]:
     shared_memory = plan.spec.backend.kubernetes.shared_memory
+    given = plan.spec.cluster.volumes
     return [
         {"name": wire.PLAN_VOLUME, "configMap": {"name": names.config_map}},
         {
@@ -193,7 +194,7 @@ def volumes(plan: "Plan", names: Names) -> list[Object]:
         },
         {"name": wire.TMP_VOLUME, "emptyDir": {}},
         {"name": wire.HOME_VOLUME, "emptyDir": {}},
-        *map(_volume, plan.spec.cluster.volumes),
+        *(_volume(v, given) for v in given if _storage_of(v, given) is v),
     ]
 
 
@@ -201,26 +202,32 @@ def mounts(plan: "Plan") -> list[Object]:
     own = zip(wire.OWN_VOLUMES, wire.OWN_PATHS, strict=True)
     found: list[Object] = [{"name": name, "mountPath": path} for name, path in own]
     found[0]["readOnly"] = True  # the plan
-    return found + [_mount(volume) for volume in plan.spec.cluster.volumes]
+    given = plan.spec.cluster.volumes
+    return found + [_mount(volume, _storage_of(volume, given)) for volume in given]
 
 
-def _volume(volume: "Volume") -> Object:
-    source: Object
+def _storage_of(volume: "Volume", given: "tuple[Volume, ...]") -> "Volume":
+    """The first of those on the same storage: a pod that names a claim twice may never start."""
+    kinds = ("claim", "nfs", "host_path")
+    return next(v for v in given if all(getattr(v, k) == getattr(volume, k) for k in kinds))
+
+
+def _volume(volume: "Volume", given: "tuple[Volume, ...]") -> Object:
+    """Read-only as a whole where every mount of it is."""
+    only = {"readOnly": True}
+    if not all(v.read_only for v in given if _storage_of(v, given) is volume):
+        only = {}
     if volume.claim:
-        source = {"persistentVolumeClaim": {"claimName": volume.claim}}
-        if volume.read_only:
-            source["persistentVolumeClaim"]["readOnly"] = True
+        source: Object = {"persistentVolumeClaim": {"claimName": volume.claim, **only}}
     elif volume.nfs:
-        source = {"nfs": {"server": volume.nfs.server, "path": volume.nfs.path}}
-        if volume.read_only:
-            source["nfs"]["readOnly"] = True
+        source = {"nfs": {"server": volume.nfs.server, "path": volume.nfs.path, **only}}
     else:
         source = {"hostPath": {"path": volume.host_path}}
     return {"name": volume.name, **source}
 
 
-def _mount(volume: "Volume") -> Object:
-    found: Object = {"name": volume.name, "mountPath": volume.mount_path}
+def _mount(volume: "Volume", storage: "Volume") -> Object:
+    found: Object = {"name": storage.name, "mountPath": volume.mount_path}
     if volume.sub_path:
         found["subPath"] = volume.sub_path
     if volume.read_only:

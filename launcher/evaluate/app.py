@@ -223,13 +223,16 @@ def _scorer(
 ) -> "Scorer":
     files = sorted({image.path for image in truth.images})
     detector = start_detector(config, model, files, environment)
+    from launcher.evaluate.both_modes import BothModes, moments_over
     from launcher.evaluate.scoring import Scorer
     from launcher.odapi import provenance
     from launcher.records.fingerprint import fingerprint
 
     provenance.record(paths, "evaluator", fingerprint(files))
     between = environment.check_parent
-    return Scorer(paths, truth, detector, between, dump, certified_from=certified_from)
+    over = moments_over(config, model)
+    modes = BothModes(detector, truth.images, over) if over else None
+    return Scorer(paths, truth, detector, between, dump, certified_from=certified_from, modes=modes)
 
 
 def _failed(paths: RunPaths, code: int, message: str) -> int:

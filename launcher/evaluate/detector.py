@@ -68,7 +68,7 @@ class Detector:
             tf.keras.backend.set_learning_phase(False)
         self._model: Any = model_builder.build(pipeline.model, is_training=False)
         self._model._is_training = False
-        self._dataset, self.batch, image = self._input(paths, batch, threads)
+        self.dataset, self.batch, image = self._input(paths, batch, threads)
         self.image_shape = image.shape[1:]  # of a resized image, as far as all have the same
         self._make_variables(image.shape[1:])
         norm_layers.for_inference(self._model, norm)
@@ -88,6 +88,11 @@ class Detector:
     def model(self) -> Any:
         """The OD API's DetectionModel, with all of its variables made."""
         return self._model
+
+    @property
+    def one_shape(self) -> bool:
+        """Whether the resizer gives all images one shape."""
+        return bool(self.image_shape.is_fully_defined())
 
     def restore(self, prefix: Path) -> None:
         """Raises CheckpointGone, ConfigError for another model's,
@@ -114,7 +119,7 @@ class Detector:
 
     def detect(self) -> Iterator[list[Detections]]:
         """The val images in the order of the records, a batch at a time."""
-        for source_ids, sizes, images, true_shapes in self._dataset:
+        for source_ids, sizes, images, true_shapes in self.dataset:
             found = self._infer(images, true_shapes)
             arrays = {name: tensor.numpy() for name, tensor in found.items()}
             yield [

@@ -13,6 +13,7 @@ from launcher import records
 from launcher.contract import RunPaths, append_jsonl, write_json
 from launcher.errors import ConfigError, DataError
 from launcher.evaluate import coco, examples, follow, pictures
+from launcher.evaluate.both_modes import BothModes
 from launcher.evaluate.detector import CheckpointGone, Detections, Detector
 from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
 from launcher.evaluate.process import say
@@ -36,8 +37,10 @@ class Scorer:
         dump: Path | None = None,
         *,
         certified_from: int = 0,
+        modes: BothModes | None = None,
     ) -> None:
         """`certified_from`: checkpoints of earlier steps get their numbers from the fast engine."""
+        self._modes = modes
         self._paths = paths
         self._truth = truth
         self._dataset = truth.to_coco()
@@ -65,6 +68,7 @@ class Scorer:
         results = self._detect()
         images = len(self._truth.images)
         speed = images / (time.monotonic() - started)
+        modes = self._modes.measure() if self._modes else None
         scores = self._numbers(step, results)
         drawn = self._draw(results)
         picture = self._paths.picture(step)
@@ -83,6 +87,7 @@ class Scorer:
             "engine": scores.engine,
             **scores.numbers,
             "per_category": scores.per_category,
+            "modes": modes.to_json() if modes else None,
             "picture": str(picture.relative_to(self._paths.root)),
         }
         append_jsonl(self._paths.eval_metrics, row)

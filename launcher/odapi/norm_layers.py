@@ -5,7 +5,8 @@ checkpoint, so that published weights are restored as before; only what it compu
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,21 @@ def for_inference(model: Any, kind: str) -> None:
             _become(layer, GroupNorm)
 
 
+@contextmanager
+def own_moments(model: Any, groups: int) -> Iterator[None]:
+    """What is traced within it normalizes with the moments of the `groups` parts of its own batch,
+    in a model that is built for inference; no variable moves."""
+    before = [(layer, layer.__class__) for layer in layers_of(model)]
+    for layer, _ in before:
+        object.__setattr__(layer, "moment_groups", groups)
+        _become(layer, OwnMoments)
+    try:
+        yield
+    finally:
+        for layer, kind in before:
+            layer.__class__ = kind
+
+
 def describe(model: Any, norm: Norm) -> str:
     """One line for the log."""
     over = " and all replicas" if norm.synchronised else ""
@@ -147,6 +163,15 @@ class GroupNorm:
 def group_size(channels: int) -> int:
     """The largest number of channels up to GROUP_CHANNELS that divides them."""
     return next(n for n in range(GROUP_CHANNELS, 0, -1) if channels % n == 0)
+
+
+class OwnMoments:
+    """Batch normalization with the moments of its input, which moves no average."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        layer: Any = self
+        rule = Rule(epsilon=layer.epsilon, groups=layer.moment_groups)
+        return normalize(inputs, *_scale_and_shift(layer), moments_of(inputs, rule), rule)
 
 
 class PooledNorm:

@@ -3,15 +3,18 @@
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from launcher.backends.base import RunStatus
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import child_env, exit_text
 from launcher.backends.status import true_status, write_status
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import RunFailedError, UsageError
 from launcher.render import local as render
+from launcher.render.supervised import Process
 from launcher.report.results import read_results
 
 _TERM_SECONDS = 15.0
@@ -19,7 +22,12 @@ _TERM_SECONDS = 15.0
 
 def rescore(root: Path) -> None:
     """Raises UsageError while the run goes on, RunFailedError when the evaluator fails."""
-    status = true_status(root)  # before the lock is ours, which a reader takes for a supervisor
+    score_again(root, true_status(root), lambda status: run_here(_process(root, status)))
+
+
+def score_again(root: Path, status: RunStatus, score: Callable[[RunStatus], int]) -> None:
+    """`score` runs the evaluator and returns its exit code. `status` is from before the lock is
+    ours, which a reader of a local run takes for a supervisor."""
     held = RunLock.acquire(root)
     if held is None or not status.state.ended:
         if held:
@@ -31,11 +39,7 @@ def rescore(root: Path) -> None:
         )
     try:
         write_status(status)  # a lost supervisor left RUNNING there, which the evaluator reads
-        job = render.LocalJob.read(root / render.JOB_FILE)
-        process = render.evaluator(job, status.attempt, os.getpid())
-        if process is None:
-            raise UsageError("has no evaluator", place=root.name)
-        code = _run(process)
+        code = score(status)
         if code != 0:
             raise RunFailedError(
                 f"the evaluator {exit_text(code)}",
@@ -49,7 +53,15 @@ def rescore(root: Path) -> None:
         held.release()
 
 
-def _run(process: render.Process) -> int:
+def _process(root: Path, status: RunStatus) -> Process:
+    job = render.LocalJob.read(root / render.JOB_FILE)
+    process = render.evaluator(job, status.attempt, os.getpid())
+    if process is None:
+        raise UsageError("has no evaluator", place=root.name)
+    return process
+
+
+def run_here(process: Process) -> int:
     """Its exit code. Ctrl-C stops it, too."""
     child = subprocess.Popen(
         process.argv,

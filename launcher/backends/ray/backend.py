@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 class RayBackend:
     name = "ray"
+
+    def where(self, plan: "Plan") -> dict[str, str]:
+        return {}  # ray.json in the folder says it
+
+    def folder(self, plan: "Plan") -> Path:
+        return plan.root
+
+    def sees_data(self, plan: "Plan") -> bool:
+        return True  # on the storage that all nodes share
 
     def dry_run(self, plan: "Plan") -> dict[str, Any]:
         """Asks no cluster. The submission id is the next that is free in the run's folder; a
@@ -62,7 +72,7 @@ class RayBackend:
             raise run_folder.running_error(plan.root)
         try:
             with contextlib.ExitStack() as undo:
-                _check_name(plan.root, resume, replace)
+                _check_name(plan.root, resume, replace, held=True)
                 ending.end_leftovers(plan.root)
                 if replace:
                     run_folder.empty(plan.root)
@@ -92,6 +102,9 @@ class RayBackend:
     def delete(self, root: Path) -> bool:
         return ending.delete(root)
 
+    def logs(self, root: Path, *, follow: bool) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()  # they are in the folder
+
     def evaluate(self, root: Path) -> None:
         rescore.rescore(root)
 
@@ -118,7 +131,7 @@ def _submission(plan: "Plan", dashboard: Dashboard | None) -> str:
     return f"{plan.name}-{number}"
 
 
-def _check_name(root: Path, resume: bool, replace: bool) -> None:
+def _check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> None:
     """As run_folder's, where a run that goes on is known by its cluster, not by a lock."""
     if os.path.lexists(root) and run_folder.is_run(root):
         status = read_status(root)
@@ -126,7 +139,7 @@ def _check_name(root: Path, resume: bool, replace: bool) -> None:
             now = ray_status(root)
             if not now.state.ended:
                 raise run_folder.running(now)
-    run_folder.check_name(root, resume, replace)
+    run_folder.check_name(root, resume, replace, held=held)
 
 
 def _write_pending(job: render.RayJob, before: RunStatus | None) -> None:

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import launcher
 from launcher.backends.ray.address import clean_environment
 from launcher.backends.ray.rest import Dashboard
 from launcher.errors import RunFailedError, UsageError
+
+_PACKAGE = Path(__file__).parents[2]
+"""launcher: its code is the cluster's, whatever version may be installed there."""
 
 _EXCLUDED = ["**/__pycache__", "**/*.pyc"]
 
@@ -21,10 +23,9 @@ def submit(address: str, request: dict[str, Any]) -> None:
     """Raises UsageError when Ray has such a job already, RunFailedError when it refuses it,
     UnreachableError when it does not answer."""
     Dashboard(address).version()  # our own message, and our own patience
-    package = Path(launcher.__file__).parent
     environment = {
         **request["runtime_env"],
-        "py_modules": [str(package)],
+        "py_modules": [str(_PACKAGE)],
         "excludes": _EXCLUDED,
     }
     with clean_environment(), _quiet():

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def _build(built: Path) -> None:
     major, minor, _ = version().removeprefix("v").split(".")
     flags = f"-s -w -X {number}.gitVersion={version()} -X {number}.gitMajor={major}"
     new = built.with_suffix(".new")
-    argv = [go, "build", "-v", "-buildvcs=false", "-trimpath"]
+    argv = [go, "build", "-v", "-buildvcs=false", "-trimpath", f"-modfile={_mended(built.parent)}"]
     argv += ["-ldflags", f"{flags} -X {number}.gitMinor={minor}", "-o", str(new), "."]
     told: list[str] = []
     with (
@@ -76,12 +77,32 @@ def _build(built: Path) -> None:
     new.rename(built)
 
 
+def _mended(folder: Path) -> Path:
+    """A go.mod that takes kwok from a copy in which one line is mended: kwok 0.7.0 is written for
+    Kubernetes 1.33, and names a constant that 1.34 does not have. A second module for kwok would
+    compile a second set of client libraries."""
+    copy, changed = folder / "kwok", folder / "kwok" / "pkg/utils/informer/informer.go"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(_module("sigs.k8s.io/kwok"), copy)
+    for path in (copy, *copy.rglob("*")):  # the module cache is read-only
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    name, value = "metav1.InitialEventsListBlueprintAnnotationKey", "initial-events-list-blueprint"
+    changed.write_text(changed.read_text().replace(name, f'"kubernetes.io/{value}"'))
+    mended = folder / "go.mod"
+    replacement = f"\nreplace sigs.k8s.io/kwok => {copy}\n"
+    mended.write_text((SOURCE / "go.mod").read_text() + replacement)
+    (folder / "go.sum").write_text((SOURCE / "go.sum").read_text())
+    return mended
+
+
+def _module(path: str) -> Path:
+    """Where the module cache has a module's source."""
+    return Path(_run("go", "list", "-m", "-f", "{{.Dir}}", path).strip())
+
+
 def _copy_crds(folder: Path) -> None:
-    go = shutil.which("go")
-    assert go
-    kwok = _run(go, "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok").strip()
     folder.mkdir(exist_ok=True)
-    for path in (Path(kwok) / _KWOK_CRDS).glob("*.yaml"):
+    for path in (_module("sigs.k8s.io/kwok") / _KWOK_CRDS).glob("*.yaml"):
         (folder / path.name).write_text(path.read_text())
 
 

@@ -16,8 +16,11 @@ from launcher.errors import UnreachableError
 
 MANAGER = "launcher"
 """Field manager: whose the fields are that `submit` sets."""
-UNREACHABLE_SECONDS = 8.0
-"""Until a server that does not answer is called unreachable."""
+_ANSWER_SECONDS = 7.0
+"""For one answer. With _AGAIN_SECONDS it stays below the ten within which a server that does not
+answer is called unreachable."""
+_AGAIN_SECONDS = 2.5
+"""How long a lost or refused connection is tried again."""
 _CONNECT_SECONDS = 3.0
 _BUSY_SECONDS = 60.0
 """How long 429 and 503 are waited for, as long as Retry-After says."""
@@ -132,7 +135,7 @@ class Api:
         body: Json | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        reply = self._send(method, path, query or {}, body, content_type, UNREACHABLE_SECONDS)
+        reply = self._send(method, path, query or {}, body, content_type, _ANSWER_SECONDS)
         return dict(json.loads(reply.data))
 
     def _send(
@@ -150,7 +153,7 @@ class Api:
             reply, why = self._once(method, path, query, body, content_type, timeout)
             waited = time.monotonic() - began
             if reply is None:
-                if waited + pause > UNREACHABLE_SECONDS or "certificate" in why.lower():
+                if waited + pause > _AGAIN_SECONDS or "certificate" in why.lower():
                     raise _unreachable(self._connection, why)
             elif reply.status < 400:
                 return reply
@@ -160,7 +163,7 @@ class Api:
                 again = False
             elif reply.status in (429, 503) and waited < _BUSY_SECONDS:
                 pause = _retry_after(reply.headers.get("Retry-After"), pause)
-            elif reply.status >= 500 and waited < UNREACHABLE_SECONDS:
+            elif reply.status >= 500 and waited < _ANSWER_SECONDS:
                 pass
             else:
                 raise refusal(reply.status, _parsed(reply.data), self.server, method, path)

@@ -70,9 +70,9 @@ def _from_files(wanted: Place) -> Connection:
     files = _kubeconfig() or os.environ.get("KUBECONFIG") or "~/.kube/config"
     configuration = Configuration()
     try:
-        contexts, current = list_kube_config_contexts(files)  # type: ignore[no-untyped-call]
+        contexts, _ = list_kube_config_contexts(files)  # type: ignore[no-untyped-call]
         named = {c["name"]: c for c in contexts}
-        name = wanted.context or current["name"]
+        name = wanted.context or _current(files)
         if name not in named:
             raise UsageError(
                 f'there is no context "{name}"',
@@ -82,7 +82,15 @@ def _from_files(wanted: Place) -> Connection:
         load_kube_config(  # type: ignore[no-untyped-call]
             files, context=name, client_configuration=configuration
         )
-    except (ConfigException, yaml.YAMLError, OSError, KeyError, TypeError, ValueError) as e:
+    except (
+        ConfigException,
+        yaml.YAMLError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as e:
         raise UsageError(
             f"this kubeconfig cannot be used ({_one_line(e)})",
             place=files,
@@ -91,6 +99,19 @@ def _from_files(wanted: Place) -> Connection:
     namespace = wanted.namespace or (named[name].get("context") or {}).get("namespace")
     place = Place(name, str(namespace or _DEFAULT_NAMESPACE))
     return _connection(place, configuration, ApiClient)
+
+
+def _current(files: str) -> str:
+    """The first file that names a context says which is current, as kubectl has it; the official
+    client takes the last."""
+    import yaml
+
+    for path in filter(None, files.split(os.pathsep)):
+        place = Path(path).expanduser()
+        found = yaml.safe_load(place.read_text()) if place.is_file() else None
+        if found and found.get("current-context"):
+            return str(found["current-context"])
+    raise ValueError("no current-context")
 
 
 def _from_account(wanted: Place) -> Connection:

@@ -1,0 +1,263 @@
+"""What pods, Jobs and events say of a run. The objects are cut down from those of a real control
+plane and of real kubelets; tests/cluster has the whole."""
+
+from typing import Any
+
+import pytest
+
+from launcher.backends.kubernetes.groups import Group, group
+from launcher.backends.kubernetes.members import Member, member
+from launcher.backends.kubernetes.state import Seen, judge
+from launcher.contract import Reason, State
+
+JOB_UID = "7c6d3a52"
+
+
+def pod(index: int = 0, phase: str = "Running", *, role: str = "worker", **more: Any) -> Member:
+    """more: state (of the container), status, failures, ignored, deleted."""
+    annotations = {}
+    if more.get("failures"):
+        annotations["batch.kubernetes.io/job-index-failure-count"] = str(more["failures"])
+    if more.get("ignored"):
+        annotations["batch.kubernetes.io/job-index-ignored-failure-count"] = str(more["ignored"])
+    labels = {"app.kubernetes.io/component": role}
+    if role == "worker":
+        labels["batch.kubernetes.io/job-completion-index"] = str(index)
+    status = {"phase": phase, **more.get("status", {})}
+    if "state" in more:
+        status["containerStatuses"] = [{"name": role, "restartCount": 0, "state": more["state"]}]
+    meta: dict[str, Any] = {
+        "name": f"d0-{role}-{index}-{more.get('failures', 0)}{more.get('ignored', 0)}",
+        "labels": labels,
+        "annotations": annotations,
+        "creationTimestamp": "2026-11-24T21:00:00Z",
+    }
+    if more.get("deleted"):
+        meta["deletionTimestamp"] = "2026-11-24T21:01:00Z"
+    return member({"metadata": meta, "spec": {"nodeName": "n"}, "status": status})
+
+
+def left(code: int, index: int = 0, **more: Any) -> Member:
+    terminated = {"exitCode": code, "reason": more.pop("why", "Error"), "message": ""}
+    terminated["message"] = more.pop("message", "")
+    return pod(index, "Failed" if code else "Succeeded", state={"terminated": terminated}, **more)
+
+
+def seen(*members: Member, **more: Any) -> Seen:
+    given: dict[str, Any] = {
+        "count": 2, "queue": "", "has_evaluator": True, "cancelled": False,
+        "workers": Group(), "evaluator": Group(), "members": members,
+        "objects": ("d0-worker", "d0-evaluator"), **more,
+    }  # fmt: skip
+    return Seen(**given)
+
+
+FAILED = Group(succeeded=False, reason="PodFailurePolicy", message="...")
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "reason", "text"),
+    [
+        (64, "Error", Reason.BAD_CONFIG, "left with exit code 64"),
+        (65, "Error", Reason.BAD_DATA, "left with exit code 65"),
+        (66, "Error", Reason.DIVERGED, "left with exit code 66"),
+        (74, "Error", Reason.STORAGE, "left with exit code 74"),
+        (75, "Error", Reason.PEER_LOST, "left with exit code 75"),
+        (1, "Error", Reason.CRASHED, "left with exit code 1"),
+        (139, "Error", Reason.CRASHED, "was killed by SIGSEGV"),
+        (143, "Error", Reason.PREEMPTED, "left with exit code 143"),
+        (203, "Error", Reason.PEER_LOST, "left with exit code 75"),  # a TFJob's 75
+        (137, "OOMKilled", Reason.OOM_KILLED, "cluster.memory_per_worker"),
+    ],
+)
+def test_exit_codes(code: int, why: str, reason: Reason, text: str) -> None:
+    said = judge(seen(left(code, 1, why=why), pod(0), workers=FAILED))
+    assert (said.state, said.reason) == (State.FAILED, reason)
+    assert said.message.startswith("worker-1 (pod d0-worker-1-00)")
+    assert text in said.message
+
+
+def test_cause_is_the_most_telling_of_the_last_attempt() -> None:
+    old = left(64, 1)  # of an attempt before: what it said is over
+    members = (old, left(75, 0, failures=1), left(137, 1, failures=1, why="OOMKilled"))
+    said = judge(seen(*members, workers=FAILED))
+    assert (said.reason, said.attempt, said.restarts) == (Reason.OOM_KILLED, 1, 1)
+
+
+def test_message_of_the_process_is_told() -> None:
+    log = "21:00:01 step 3\n21:00:02 error: /data/a: record 7 is damaged. Replace it\n21:00:02 bye"
+    said = judge(seen(left(65, message=log), workers=FAILED))
+    assert said.message == (
+        "worker-0 (pod d0-worker-0-00): /data/a: record 7 is damaged. Replace it (PodFailurePolicy)"
+    )
+
+
+def test_disruptions_are_free_and_named() -> None:
+    gone = {"conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+    ]}  # fmt: skip
+    member = left(143, 0, status=gone)
+    said = judge(seen(member, pod(0, "Pending", ignored=1), pod(1)))
+    assert (said.state, said.reason) == (State.RESTARTING, Reason.PREEMPTED)
+    assert (said.attempt, said.restarts) == (1, 0)
+    assert "PreemptionByScheduler" in said.message
+    assert "1 of 2 workers are back" in said.message
+
+
+def test_evicted_says_what_was_short() -> None:
+    status = {"reason": "Evicted", "message": "The node was low on resource: memory. "}
+    said = judge(seen(left(137, 0, status=status), pod(1)))
+    assert said.reason is Reason.EVICTED
+    assert "The node was low on resource: memory." in said.message
+
+
+def test_running_again_has_no_old_cause() -> None:
+    said = judge(seen(left(75, 0), left(75, 1), pod(0, failures=1), pod(1, failures=1)))
+    assert (said.state, said.reason, said.message) == (State.RUNNING, Reason.STARTED, "")
+    assert (said.attempt, said.restarts) == (1, 1)
+
+
+def test_one_worker_done_and_the_other_at_work() -> None:
+    assert judge(seen(left(0, 0), pod(1))).state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "state", "reason"),
+    [
+        (Group(), State.EVALUATING, Reason.TRAINED),
+        (Group(succeeded=True), State.SUCCEEDED, Reason.SCORED),
+        (Group(succeeded=False), State.FAILED, Reason.EVALUATION_FAILED),
+    ],
+)
+def test_after_the_training(evaluator: Group, state: State, reason: Reason) -> None:
+    said = judge(seen(left(0, 0), left(0, 1), workers=Group(succeeded=True), evaluator=evaluator))
+    assert (said.state, said.reason) == (state, reason)
+
+
+def test_evaluator_that_waits_is_told_of_after_the_training() -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+    scorer = pod(0, "Pending", role="evaluator", state=waiting)
+    said = judge(seen(left(0, 0), left(0, 1), scorer, workers=Group(succeeded=True)))
+    assert said.state is State.EVALUATING
+    assert "evaluator (pod d0-evaluator-0-00): ErrImagePull: no such image" in said.message
+
+
+def test_failed_evaluator_does_not_fail_the_training() -> None:
+    said = judge(seen(pod(0), pod(1), evaluator=Group(succeeded=False)))
+    assert said.state is State.RUNNING
+
+
+def event(name: str, reason: str, message: str, at: str = "2026-11-24T21:00:00Z") -> Any:
+    return {
+        "involvedObject": {"kind": "Job", "name": name},
+        "reason": reason, "message": message, "lastTimestamp": at,
+    }  # fmt: skip
+
+
+UNSCHEDULED = {"conditions": [{
+    "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+    "message": "0/12 nodes are available: 12 Insufficient nvidia.com/gpu.",
+}]}  # fmt: skip
+
+
+def test_waiting_for_a_node() -> None:
+    members = [pod(i, "Pending", status=UNSCHEDULED) for i in (0, 1)]
+    said = judge(seen(*members))
+    assert (said.state, said.reason) == (State.PENDING, Reason.UNSCHEDULABLE)
+    assert "worker-0 (pod d0-worker-0-00) and 1 more: FailedScheduling: 0/12 nodes" in said.message
+    assert "No node has enough free nvidia.com/gpu." in said.message
+
+
+def test_quota_wins_over_what_comes_of_it() -> None:
+    text = 'pods "d0-worker-1-x" is forbidden: exceeded quota: small, requested: cpu=1'
+    events = (event("d0-worker", "FailedCreate", text), event("other", "FailedCreate", "no"))
+    said = judge(seen(pod(0, "Pending", status=UNSCHEDULED), events=events))
+    assert said.reason is Reason.QUOTA
+    assert said.message.startswith(f"job d0-worker: FailedCreate: {text}")
+
+
+def test_newest_event_counts() -> None:
+    events = (
+        event("d0-worker", "FailedCreate", "the newer", "2026-11-24T21:05:00Z"),
+        event("d0-worker", "FailedCreate", "the older", "2026-11-24T21:00:00Z"),
+    )
+    assert "the newer" in judge(seen(events=events)).message
+
+
+QUEUED = Group(suspended=True)
+
+
+@pytest.mark.parametrize(
+    ("workloads", "text"),
+    [
+        (None, "is Kueue installed"),
+        ((), "is Kueue installed"),
+        (
+            ({"status": {"conditions": [{
+                "type": "QuotaReserved", "status": "False", "reason": "Pending",
+                "message": "couldn't assign flavors to pod set main: insufficient quota",
+            }]}},),
+            "Pending: couldn't assign flavors",
+        ),
+        (({},), 'queue "gpus" to admit it'),
+    ],
+)  # fmt: skip
+def test_queue(workloads: Any, text: str) -> None:
+    said = judge(seen(workers=QUEUED, queue="gpus", workloads=workloads))
+    assert (said.state, said.reason) == (State.PENDING, Reason.QUEUED)
+    assert text in said.message
+
+
+def test_cancelled_while_pods_leave_is_not_ended() -> None:
+    leaving = pod(0, deleted=True)
+    said = judge(seen(leaving, cancelled=True, workers=None, evaluator=None))
+    assert (said.state, said.reason) == (State.RUNNING, Reason.CANCELLED)
+    said = judge(seen(cancelled=True, workers=None, evaluator=None))
+    assert (said.state, said.reason) == (State.CANCELLED, Reason.CANCELLED)
+
+
+def test_interrupted_submit() -> None:
+    said = judge(seen(workers=None))
+    assert said.state is State.PENDING
+    assert "interrupted before the workers" in said.message
+    assert "interrupted before the evaluator" in judge(seen(evaluator=None)).message
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (
+            {"kind": "JobSet", "spec": {}, "status": {"restarts": 2, "conditions": [
+                {"type": "Failed", "status": "True", "reason": "FailedJobs", "message": "x  y"}
+            ]}},
+            (False, "FailedJobs", "x y", 2),
+        ),
+        (
+            {"kind": "JobSet", "spec": {}, "status": {"conditions": [
+                {"type": "Completed", "status": "True", "reason": "AllJobsCompleted"}
+            ]}},
+            (True, "AllJobsCompleted", "", 0),
+        ),
+        (
+            {"kind": "TFJob", "spec": {}, "status": {"conditions": [
+                {"type": "Running", "status": "False", "reason": "TFJobRunning"},
+                {"type": "Succeeded", "status": "True", "reason": "TFJobSucceeded"},
+            ]}},
+            (True, "TFJobSucceeded", "", 0),
+        ),
+        (
+            {"kind": "RayJob", "spec": {}, "status": {
+                "jobStatus": "FAILED", "jobDeploymentStatus": "Failed", "reason": "AppFailed",
+                "message": "exit 1",
+            }},
+            (False, "AppFailed", "exit 1", 0),
+        ),
+        (
+            {"kind": "RayJob", "spec": {}, "status": {"jobDeploymentStatus": "Initializing"}},
+            (None, "", "", 0),
+        ),
+    ],
+)  # fmt: skip
+def test_other_kinds(item: Any, expected: tuple[Any, ...]) -> None:
+    found = group(item)
+    assert (found.succeeded, found.reason, found.message, found.restarts) == expected

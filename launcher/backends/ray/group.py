@@ -24,7 +24,7 @@ from launcher.render.supervised import WORKER, Process
 
 _LOOK_SECONDS = 0.3
 _CLOSE_SECONDS = 30.0
-_UNPLACED = "WorkerGroupStartupTimeoutError"
+_UNPLACED, _PREEMPTED = "WorkerGroupStartupTimeoutError", "PreemptionError"
 
 
 class Group:
@@ -47,7 +47,9 @@ class Group:
             run_config=RunConfig(
                 name=f"attempt-{order.attempt}",
                 storage_path=str(self._channel.root / "ray" / "train"),
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+                failure_config=FailureConfig(
+                    max_failures=0, controller_failure_limit=0, max_preemption_failures=0
+                ),
             ),
         )
         self._thread = threading.Thread(target=self._fit, name="fit", daemon=True)
@@ -91,6 +93,8 @@ class Group:
         own = failures.get(worker)
         if own is not None:
             return _code_and_text(own)
+        if _causes_named(self.error, _PREEMPTED):
+            return int(WorkerExit.STOPPED), "lost its node, which is being taken away"
         if failures:
             return int(WorkerExit.PEER_LOST), "was ended by Ray with the group"
         return _code_and_text(self.error)
@@ -160,14 +164,16 @@ def _code_and_text(error: BaseException) -> tuple[int, str]:
     for cause in _causes(error):
         if isinstance(cause, agent.WorkerRefusedError):
             return cause.code, cause.message
-    name = type(error).__name__
     line = next((line for line in str(error).splitlines() if line.strip()), "")
-    text = f"{name}: {line.strip()}"[:400]
-    if any(type(cause).__name__ == _UNPLACED for cause in _causes(error)) or _UNPLACED in str(
-        error
-    ):
+    text = f"{type(error).__name__}: {line.strip()}"[:400]
+    if _causes_named(error, _UNPLACED):
         return int(WorkerExit.STOPPED), f"could not be placed in time ({text})"
     return -int(signal.SIGKILL), f"was lost by Ray ({text})"
+
+
+def _causes_named(error: BaseException, name: str) -> bool:
+    """Ray's internal classes, by name: they are not for import, and may move."""
+    return any(type(cause).__name__ == name for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +27,9 @@ def submit(address: str, request: dict[str, Any]) -> None:
         "py_modules": [str(_PACKAGE)],
         "excludes": _EXCLUDED,
     }
-    with clean_environment(), _quiet():
-        from ray.job_submission import JobSubmissionClient
+    from ray.job_submission import JobSubmissionClient
 
+    with clean_environment(), _quiet():
         try:
             JobSubmissionClient(address).submit_job(**{**request, "runtime_env": environment})
         except (RuntimeError, ValueError, ConnectionError) as e:
@@ -54,8 +53,8 @@ def _refused(submission: str, text: str) -> Exception:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray's own progress and warnings are nothing that the user asked for."""
-    before = os.environ.get("RAY_LOG_TO_STDERR")
+    """Ray's own progress and notes are nothing that the user asked for. Call it when Ray is
+    imported, which sets its logger up."""
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -64,5 +63,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-        if before is None:
-            os.environ.pop("RAY_LOG_TO_STDERR", None)

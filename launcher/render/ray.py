@@ -144,6 +144,8 @@ def job(plan: "Plan", sizes: tuple[int, ...], submission: str, address: str | No
                 "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # the dashboard's Train page
                 "RAY_CHDIR_TO_TRIAL_DIR": "0",
                 "RAY_USAGE_STATS_ENABLED": "0",
+                "TF_USE_LEGACY_KERAS": "1",  # Ray's TensorFlow modules import Keras
+                "TF_CPP_MIN_LOG_LEVEL": "2",
                 "PYTHONUNBUFFERED": "1",
             },
         },

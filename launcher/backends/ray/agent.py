@@ -36,8 +36,9 @@ from launcher.render.supervised import WORKER, Process
 _POLL_SECONDS = 0.2
 _LEAVE_SECONDS = 120.0
 """Ray stops the whole group when one function ends badly: so it is the driver that says when."""
-_UNSET = ("OMP_NUM_THREADS",)
-"""Ray sets it to the logical CPUs of the actor; a worker has LAUNCHER_CPU_THREADS."""
+_UNSET = ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL")
+"""For actors only: Ray sets the first to their logical CPUs, we the second. A worker has
+LAUNCHER_CPU_THREADS."""
 
 
 class WorkerLeftError(Exception):

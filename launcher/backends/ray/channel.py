@@ -35,6 +35,11 @@ class Channel:
         return self.root / "ray" / "head.log"
 
     @property
+    def driver_log(self) -> Path:
+        """What Ray had of a driver that left without a word, by the keeper of its Ray."""
+        return self.root / "ray" / "driver.log"
+
+    @property
     def evaluator(self) -> Path:
         """`{"submission"}` of the evaluator that was started last, by the driver."""
         return self.root / "ray" / "evaluator.json"

@@ -24,7 +24,7 @@ from launcher.backends.processes import LOOPBACK, free_hosts
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.status import read_status, write_status
-from launcher.contract import Reason, State, storage_error, write_json
+from launcher.contract import Reason, State, storage_error, write_json, write_text
 from launcher.errors import ConfigError, LauncherError, RunFailedError, UnreachableError
 from launcher.render import ray as render
 
@@ -187,7 +187,7 @@ class Keeper:
         status = read_status(self._root)
         ended = status is None or status.state.ended
         if not ended and self._driver_is_gone(dashboard):
-            self._note_lost()
+            self._note_lost(self._last_words(dashboard))
         if not ended or self._scores(dashboard):
             self._ended = None
             return False
@@ -206,7 +206,17 @@ class Keeper:
         self._gone = self._gone + 1 if gone else 0
         return self._gone > 2
 
-    def _note_lost(self) -> None:
+    def _last_words(self, dashboard: Dashboard) -> str:
+        """Of a driver that left without a word in the folder; its log goes there with it."""
+        with contextlib.suppress(LauncherError, NotThereError):
+            text = dashboard.logs(self._job.submission)
+            log = Channel(self._root).driver_log
+            write_text(log, text)
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            return f'. Its log, {log}, ends "{lines[-1][:300]}"' if lines else ""
+        return ""
+
+    def _note_lost(self, words: str) -> None:
         from launcher.backends.ray.truth import lost_message
 
         with contextlib.suppress(LauncherError):
@@ -217,7 +227,7 @@ class Keeper:
                         status,
                         state=State.FAILED,
                         reason=Reason.SUPERVISOR_LOST,
-                        message=lost_message(status.state),
+                        message=lost_message(status.state) + words,
                         updated=time.time(),
                     )
                 )

@@ -24,7 +24,7 @@ from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
 
 __all__ = [
-    "check", "check_start", "cluster_runs", "delete", "draw",
+    "check", "check_start", "cluster_runs", "dashboard", "delete", "draw",
     "dry_run", "evaluate", "export", "find", "load", "mend", "plan", "prepare",
     "runs", "start", "submit",
 ]  # fmt: skip
@@ -232,6 +232,20 @@ def export(
 
     root = find(name, run_dir).root
     return exporter.export(root, step, _folder(output), replace=replace)
+
+
+def dashboard(name: str, run_dir: str | os.PathLike[str] | None = None) -> str:
+    """The URL of a run in Ray's dashboard. Raises UsageError for a run that has none."""
+    handle = find(name, run_dir)
+    if handle.backend.name != "ray":
+        raise UsageError(
+            f"runs on the {handle.backend.name} backend, which has no dashboard",
+            place=name,
+            remedy=f"`launcher results {name} --html` writes a page",
+        )
+    from launcher.backends.ray.dashboard import url_of
+
+    return url_of(handle.root)
 
 
 def _handle(root: Path) -> JobHandle:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli import check, data, diagnose, results, runs, specs, weights
+from launcher.cli import check, dashboard, data, diagnose, results, runs, specs, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -65,6 +65,7 @@ def launcher(
 specs.add_to(app)
 check.add_to(app)
 runs.add_to(app)
+dashboard.add_to(app)
 results.add_to(app)
 diagnose.add_to(app)
 weights.add_to(app)

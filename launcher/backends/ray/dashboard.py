@@ -1,0 +1,27 @@
+"""Where the dashboard shows a run."""
+
+from pathlib import Path
+
+from launcher.backends.ray.rest import Dashboard
+from launcher.backends.ray.truth import address_of
+from launcher.errors import UsageError
+from launcher.render import ray as render
+
+
+def url_of(root: Path) -> str:
+    """The page of the run's job. Raises UsageError when its own Ray has ended with it,
+    UnreachableError when the cluster does not answer."""
+    job = render.RayJob.read(root / render.JOB_FILE)
+    address = address_of(job)
+    if job.own:
+        from launcher.backends.ray.head import is_alive
+
+        if not is_alive(root):
+            raise UsageError(
+                "its Ray was started for the run, and has ended with it",
+                place=root.name,
+                remedy=f"`launcher results {root.name} --html` has the run's own page; give "
+                "--address to use a Ray that stays",
+            )
+    Dashboard(address).version()
+    return f"{address}/#/jobs/{job.submission}"

@@ -74,6 +74,7 @@ func kwok() {
 		os.Exit(1)
 	}
 	command := cmd.NewCommand(ctx)
+	command.Version = "" // Kubernetes' own --version, which every command here has, is of another type
 	command.PersistentFlags().AddFlagSet(flags)
 	if err := command.ExecuteContext(ctx); err != nil {
 		logger.Error("Execute exit", err)

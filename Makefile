@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up everything that they need. `make help` lists the targets.
 
-.PHONY: help setup demo test test-all cluster-up cluster-down cluster-test issue-10530 manifests lint format bench clean
+.PHONY: help setup demo test test-all cluster-up cluster-down cluster-test image-test issue-10530 manifests lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +33,9 @@ cluster-down: ## stop what cluster-up started, and remove its state
 cluster-test: setup ## the tests against a cluster: that of KUBECONFIG, else that of cluster-up
 	@.venv/bin/pytest -m cluster tests/cluster
 
+image-test: setup ## build the Dockerfile without pulling an image, and train in it (as root; buildah, debootstrap)
+	@.venv/bin/python tests/packaging/build_image.py
+
 issue-10530: setup ## the story of tensorflow/models#10530 in miniature: broken, why, mended (about 40 minutes)
 	@.venv/bin/python bench/issue_10530.py
 
@@ -41,11 +44,12 @@ manifests: setup ## render manifests/ from configs/
 		.venv/bin/launcher render configs/efficientdet_$$model.yaml --kind $$kind \
 			-o manifests/$$kind/efficientdet_$$model.yaml || exit; done; done
 
-lint: setup ## ruff, mypy strict, import-linter
+lint: setup ## ruff, mypy strict, import-linter, hadolint
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/hadolint Dockerfile
 
 format: setup ## put the code into its one format
 	@.venv/bin/ruff check --fix .

@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ KEPT_PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout", 
 
 def main() -> int:
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves as Ctrl-C does: tidied up
     missing = [package for tool, package in NEEDED.items() if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
         why = f"apt-get install {' '.join(missing)}" if missing else "it has to run as root"
@@ -40,7 +42,7 @@ def main() -> int:
     work = Path(args.work).expanduser()
     (work / "tmp").mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(work / "tmp")
-    store = Store(work)
+    store = Store(work, args.storage_driver)
     try:
         if not args.no_build:
             if args.base == BASE:
@@ -65,6 +67,7 @@ def arguments() -> argparse.Namespace:
     add("--base", default=BASE, help="BASE_IMAGE; by default debootstrap makes one")
     add("--image", default="localhost/launcher:test", help="its name in the store")
     add("--work", default="~/.cache/launcher-image", help="store and logs; %(default)s")
+    add("--storage-driver", default="overlay", help="vfs where an overlay cannot be mounted")
     add("--keep", action="store_true", help="keep the image (the base is always kept)")
     add("--no-build", action="store_true", help="try the image that --keep left")
     add("--wrap", default="", metavar="COMMAND", help="run training and Ray under it, as 'nice'")
@@ -76,10 +79,11 @@ class Store:
     """buildah's images and containers in a folder of their own, beside the logs."""
 
     work: Path
+    driver: str
 
     def buildah(self, *argv: str) -> list[str]:
         store = ["--root", f"{self.work}/storage", "--runroot", f"{self.work}/run"]
-        return ["buildah", *store, "--storage-driver", "vfs", *argv]
+        return ["buildah", *store, "--storage-driver", self.driver, *argv]
 
     def ask(self, *argv: str) -> str:
         return subprocess.run(
@@ -125,13 +129,16 @@ class Store:
         """Runs to its end and says how far it is; its seconds. Raises CalledProcessError."""
         path, started, shown = self.work / log, time.monotonic(), 0.0
         with path.open("wb") as out, subprocess.Popen(argv, stdout=out, stderr=out) as process:
-            while process.poll() is None:
-                time.sleep(0.2)
-                seconds = time.monotonic() - started
-                if seconds - shown >= 10:
-                    shown = seconds
-                    last = path.read_text(errors="replace").rstrip().rpartition("\n")[2]
-                    print(f"{title}: {seconds:.0f} s, {last[-90:]}", flush=True)
+            try:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    seconds = time.monotonic() - started
+                    if seconds - shown >= 10:
+                        shown = seconds
+                        last = path.read_text(errors="replace").rstrip().rpartition("\n")[2]
+                        print(f"{title}: {seconds:.0f} s, {last[:90]}", flush=True)
+            finally:
+                process.terminate()
         seconds = time.monotonic() - started
         if process.returncode and not quiet:
             print(path.read_text(errors="replace")[-4000:], file=sys.stderr)

@@ -94,7 +94,10 @@ class RayBackend:
         return JobHandle(plan.name, plan.root, self)
 
     def status(self, root: Path) -> RunStatus:
-        return ray_status(root)
+        status = ray_status(root)
+        if status.state.ended and head.is_ours(root):
+            head.await_end(root)
+        return status
 
     def cancel(self, root: Path, timeout: float | None = None) -> bool:
         return ending.cancel(root, timeout)

@@ -116,6 +116,12 @@ def is_alive(root: Path) -> bool:
     return _is_keeper(pid, root)
 
 
+def is_ours(root: Path) -> bool:
+    """Whether this process started it, and it is still there."""
+    keeper = _keepers.get(root)
+    return keeper is not None and keeper.poll() is None
+
+
 _keepers: "dict[Path, subprocess.Popen[bytes]]" = {}
 """Those that this process started: its children, which it has to wait for."""
 

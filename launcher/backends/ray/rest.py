@@ -112,7 +112,7 @@ class Dashboard:
         try:
             text = self._send(method, path, body)
         except urllib.error.HTTPError as e:
-            raise self._http_error(e) from None
+            raise self._http_error(e, path) from None
         except (OSError, ValueError, EOFError) as e:  # http.client's errors among them
             raise self._unreachable(e) from None
         except Exception as e:  # a server that is none of HTTP
@@ -143,10 +143,10 @@ class Dashboard:
         with urllib.request.build_opener(proxies).open(request, timeout=self._seconds) as answer:
             return bytes(answer.read(_MOST_BYTES))
 
-    def _http_error(self, error: urllib.error.HTTPError) -> Exception:
+    def _http_error(self, error: urllib.error.HTTPError, path: str) -> Exception:
         text = error.read(100_000).decode(errors="replace")
         if error.code == 404:
-            if "does not exist" in text or "not found" in text.lower():
+            if path.startswith("/api/jobs/") and "does not exist" in text:
                 return NotThereError(text)
             return self._no_ray("it knows none of Ray's addresses (HTTP 404)")
         if error.code in (401, 403):

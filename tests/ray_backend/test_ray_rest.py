@@ -1,0 +1,135 @@
+"""Addresses that are no Ray cluster: each is told in one message, in time."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from launcher.backends.ray.rest import Dashboard
+from launcher.cli.main import run
+from launcher.errors import UnreachableError
+
+DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
+
+
+@contextmanager
+def server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+        http.shutdown()
+
+
+@contextmanager
+def listener(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A TCP server that is none of HTTP."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+
+        def serve() -> None:
+            try:
+                while True:
+                    connection, _ = sock.accept()
+                    answer(connection)
+            except OSError:
+                pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def closed_port() -> str:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Json(Quiet):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"version": "7"}')
+
+
+class Html(Quiet):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+
+class Locked(Quiet):
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+
+def told(address: str) -> str:
+    with pytest.raises(UnreachableError) as caught:
+        Dashboard(address, seconds=1.0).version()
+    text = str(caught.value)
+    assert address in text
+    return text
+
+
+def test_nobody_listens() -> None:
+    assert "no Ray cluster answers there (Connection refused)" in told(closed_port())
+
+
+def test_name_that_does_not_exist() -> None:
+    assert "no Ray cluster answers there" in told("http://no-such-host.invalid:8265")
+
+
+def test_who_says_nothing_is_given_up_in_time() -> None:
+    started = time.monotonic()
+    kept: list[socket.socket] = []
+    with listener(kept.append) as address:
+        assert "no Ray cluster answers there" in told(address)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("handler", [Quiet, Json, Html])
+def test_other_web_servers(handler: type[BaseHTTPRequestHandler]) -> None:
+    with server(handler) as address:
+        assert "something answers there that is no Ray dashboard" in told(address)
+
+
+def test_a_server_of_another_protocol() -> None:
+    def greet(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+    with listener(greet) as address:
+        assert "is no Ray dashboard" in told(address)
+
+
+def test_a_cluster_that_wants_a_token() -> None:
+    with server(Locked) as address:
+        assert "RAY_AUTH_TOKEN" in told(address)
+
+
+def test_submit_says_it_with_exit_code_5(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    address = closed_port()
+    arguments = ["submit", str(DEMO), "--backend", "ray", "--run-dir", str(tmp_path / "runs")]
+    assert run([*arguments, "--address", address]) == 5
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert address in said.err
+    assert not said.out
+    assert not (tmp_path / "runs").exists()

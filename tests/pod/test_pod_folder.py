@@ -1,0 +1,157 @@
+"""The run's folder as pods find it: theirs, another run's, one that cannot be written."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.contract import RunPaths, write_json
+from launcher.errors import ConfigError, StorageError
+from launcher.pod import ending, folder
+from launcher.pod.identity import Identity, read
+
+
+def files(pipeline: str = "model {}\n", **config: Any) -> dict[str, str]:
+    values = {"name": "d3", "global_batch": 128, "workers": 8, "per_replica_batch": 4, **config}
+    return {
+        "spec.yaml": "name: d3\n",
+        "plan.json": json.dumps({"worker_config": values}),
+        "pipeline.config": pipeline,
+    }
+
+
+def test_the_plan_is_published_once(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "runs" / "d3")
+    assert folder.publish(paths, files())
+    before = paths.plan.stat().st_ino
+    assert not folder.publish(paths, files()), "the others find it there"
+    assert paths.plan.stat().st_ino == before
+    assert {p.name for p in paths.root.iterdir()} == set(files())
+
+
+def test_another_division_of_the_same_batch_continues_the_run(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    folder.publish(paths, files())
+    changed = files(workers=4, per_replica_batch=8)
+    assert folder.publish(paths, changed)
+    assert paths.plan.read_text() == changed["plan.json"]
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (files(global_batch=64), "global_batch is 64, there 128"),
+        (files(pipeline="model { ssd {} }\n"), "pipeline.config is another one"),
+    ],
+)
+def test_another_run_is_left_alone(tmp_path: Path, other: dict[str, str], what: str) -> None:
+    paths = RunPaths(tmp_path)
+    folder.publish(paths, files())
+    with pytest.raises(ConfigError, match=what):
+        folder.publish(paths, other)
+    assert paths.plan.read_text() == files()["plan.json"]
+
+
+def test_what_is_not_mounted_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ConfigMap"):
+        folder.mounted(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_storage(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError):
+        folder.publish(RunPaths(tmp_path / "d3"), files())
+
+
+def test_a_place_that_is_no_folder_is_storage(tmp_path: Path) -> None:
+    (tmp_path / "progress").write_text("a file")
+    with pytest.raises(StorageError):
+        folder.check_writable(RunPaths(tmp_path), "worker-0")
+
+
+def test_each_start_has_a_log_of_its_own(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    for expected in (0, 1, 2):
+        attempt, log = folder.claim(paths, "worker-1")
+        os.write(log, b"x")
+        os.close(log)
+        assert attempt == expected
+        assert paths.worker_log(attempt, 1).read_text() == "x"
+    attempt, log = folder.claim(paths, "evaluator")
+    os.close(log)
+    assert attempt == 0, "it counts its own starts"
+
+
+def test_the_identity_is_the_environments() -> None:
+    env = {"JOB_COMPLETION_INDEX": "3", "LAUNCHER_HOSTS": "d3-worker-{index}.d3.ns.svc:2222"}
+    me = read("worker", 8, env)
+    assert (me.who, me.index, me.port, len(me.hosts)) == ("worker-3", 3, 2222, 8)
+    assert me.hosts[7] == "d3-worker-7.d3.ns.svc:2222"
+    assert read("worker", 8, {**env, "LAUNCHER_INDEX": "5"}).index == 5, "a TFJob's own"
+    assert read("worker", 1, {"JOB_COMPLETION_INDEX": "0"}).hosts == ()
+    assert read("evaluator", 8, {}).who == "evaluator"
+
+
+@pytest.mark.parametrize(
+    ("env", "what"),
+    [
+        ({}, "JOB_COMPLETION_INDEX: is not set"),
+        ({"JOB_COMPLETION_INDEX": "x"}, 'JOB_COMPLETION_INDEX: "x" is not a whole number'),
+        ({"LAUNCHER_INDEX": "2"}, "LAUNCHER_INDEX: 2 is not the index of one of 2 workers"),
+        ({"LAUNCHER_INDEX": "0"}, "LAUNCHER_HOSTS: names 0 hosts, the plan has 2"),
+        ({"LAUNCHER_INDEX": "0", "LAUNCHER_HOSTS": "a,b"}, "LAUNCHER_HOSTS: a has no port"),
+        ({"LAUNCHER_INDEX": "0", "LAUNCHER_HOSTS": "a:1"}, "names 1 hosts, the plan has 2"),
+    ],
+)
+def test_what_the_manifest_should_have_said(env: dict[str, str], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        read("worker", 2, env)
+
+
+# Exit codes
+
+
+def job_pod(failures: int) -> Identity:
+    return Identity("worker", 0, failures=failures, max_restarts=2)
+
+
+TFJOB = Identity("worker", 0, max_restarts=2, exit_offset=128)
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "last"),
+    [(0, 75, False), (1, 1, False), (2, 75, True), (2, 143, False), (2, 0, False), (0, 66, True)],
+)
+def test_a_job_that_will_not_start_it_again_is_given_up(
+    tmp_path: Path, failures: int, code: int, last: bool
+) -> None:
+    paths = RunPaths(tmp_path)
+    write_json(paths.failure("worker"), {"exit": code, "message": "why"})
+    assert ending.end(paths, job_pod(failures), 0, code) == code
+    assert paths.given_up.exists() is last
+    if last:
+        said = json.loads(paths.given_up.read_text())
+        assert (said["worker"], said["exit"], said["message"]) == (0, code, "why")
+    assert json.loads(paths.exit(0, "worker-0").read_text())["exit"] == code
+
+
+def test_a_tfjob_starts_again_what_is_above_127(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    assert ending.end(paths, TFJOB, 0, 0) == 0
+    assert ending.end(paths, TFJOB, 1, 143) == 143, "free of charge"
+    assert ending.end(paths, TFJOB, 2, 75) == 203
+    assert ending.end(paths, TFJOB, 3, 137) == 137, "a signal"
+    assert not paths.given_up.exists()
+    assert ending.end(paths, TFJOB, 4, 75) == 75, "two restarts are used up"
+    assert paths.given_up.exists()
+    assert ending.end(RunPaths(tmp_path / "other"), TFJOB, None, 64) == 64
+
+
+def test_a_jobset_does_not_tell_its_pods_how_many_restarts_it_counted(tmp_path: Path) -> None:
+    paths, me = RunPaths(tmp_path), Identity("worker", 0, max_restarts=0)
+    for attempt in range(5):
+        assert ending.end(paths, me, attempt, 75) == 75
+    assert not paths.given_up.exists()

@@ -1,0 +1,156 @@
+"""`python -m launcher.pod` as in containers: real processes, a mounted plan, a shared folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import launcher
+from launcher.backends.processes import free_hosts
+from launcher.contract import RunPaths, read_json, read_jsonl
+from launcher.planning import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def plan_of(run_dir: Path, *overrides: str) -> Plan:
+    spec = launcher.load(ROOT / "configs" / "demo.yaml", [f"run_dir={run_dir}", *overrides])
+    return launcher.plan(spec)
+
+
+def mount(plan: Plan, folder: Path) -> Path:
+    """As a ConfigMap is mounted: links to a folder of the kubelet's."""
+    plan.write(folder / "..data")
+    for file in (folder / "..data").iterdir():
+        (folder / file.name).symlink_to(Path("..data") / file.name)
+    return folder
+
+
+def start(role: str, plan: Plan, plans: Path, **env: str) -> "subprocess.Popen[str]":
+    inherited = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "launcher.pod", role, str(plan.root)],
+        env={**inherited, "LAUNCHER_PLAN_DIR": str(plans), "TF_CPP_MIN_LOG_LEVEL": "2", **env},
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: "subprocess.Popen[str]", seconds: float = 60) -> tuple[int, str]:
+    _, log = process.communicate(timeout=seconds)
+    return process.returncode, log
+
+
+def test_an_evaluator_without_val_images_says_so_in_the_runs_folder(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "runs")
+    code, log = end(start("evaluator", plan, mount(plan, tmp_path / "plan")))
+    paths = RunPaths(plan.root)
+    assert code in (64, 65), log
+    assert paths.evaluator_log(0).read_text() in log, "both logs have the process's words"
+    assert "error: " in paths.evaluator_log(0).read_text()
+    assert read_json(paths.exit(0, "evaluator"))["exit"] == code
+    assert read_json(paths.failure("evaluator"))["exit"] == code
+    assert not paths.given_up.exists(), "its failure is not the training's"
+
+
+def test_a_worker_that_waits_for_others_leaves_when_it_is_told(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "runs", "cluster.workers=2")
+    hosts = ",".join(free_hosts(2))
+    plans = mount(plan, tmp_path / "plan")
+    process = start("worker", plan, plans, JOB_COMPLETION_INDEX="1", LAUNCHER_HOSTS=hosts)
+    log = RunPaths(plan.root).worker_log(0, 1)
+    deadline = time.monotonic() + 30
+    while not (log.exists() and "meeting 1 other" in log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    code, said = end(process, 20)
+    assert code == 143, said
+    assert "stopped before it began" in said
+
+
+def test_the_environment_of_kubernetes_is_checked(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "runs")
+    code, log = end(start("worker", plan, tmp_path / "nothing", JOB_COMPLETION_INDEX="0"))
+    assert code == 64
+    assert "no such file" in log
+    assert not plan.root.exists()
+    code, log = end(start("worker", plan, mount(plan, tmp_path / "plan")))
+    assert code == 64
+    assert "JOB_COMPLETION_INDEX: is not set" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_two_workers_and_an_evaluator_without_a_supervisor(tmp_path: Path) -> None:
+    """What three pods of a Job do: meet, train, lose one another, return, finish, be scored."""
+    plan = plan_of(
+        tmp_path / "runs",
+        "cluster.workers=2", "batch.global_batch=8", "batch.per_replica_batch=4",
+        "data.synthetic={kind: shapes, train_images: 64, val_images: 16}",
+        "train.checkpoint_every={steps: 20, minutes: 15}",
+    )  # fmt: skip
+    steps = 60
+    plan = shortened(plan, steps)
+    from launcher import api
+
+    api.draw(plan.spec)
+    plans, paths = mount(plan, tmp_path / "plan"), RunPaths(plan.root)
+    share = {"LAUNCHER_CPU_THREADS": "1", "LAUNCHER_MAX_RESTARTS": "3"}
+
+    def group(failures: int) -> list[Any]:
+        hosts = ",".join(free_hosts(2))
+        return [
+            start(
+                "worker", plan, plans, **share, LAUNCHER_HOSTS=hosts,
+                JOB_COMPLETION_INDEX=str(i), LAUNCHER_FAILURES=str(failures),
+            )
+            for i in (0, 1)
+        ]  # fmt: skip
+
+    evaluator = start("evaluator", plan, plans, **share)
+    first = group(0)
+    deadline = time.monotonic() + 240
+    while not list(paths.checkpoints.glob("ckpt-20.index")):
+        assert all(p.poll() is None for p in first), [end(p) for p in first]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    child = int(read_json(paths.progress(1))["pid"])
+    os.kill(child, signal.SIGKILL)
+    assert end(first[1], 120)[0] == 137
+    code, log = end(first[0], 240)
+    assert code == 75, log
+    second = group(1)
+    assert [end(p, 300)[0] for p in second] == [0, 0]
+    code, log = end(evaluator, 240)
+    assert code == 0, log
+    assert read_jsonl(paths.eval_metrics)[-1]["step"] == steps
+    rows = read_jsonl(paths.train_metrics)
+    assert rows[-1]["step"] == steps
+    assert {r["attempt"] for r in rows} == {0, 1}
+    assert "continuing after step" in paths.worker_log(1, 0).read_text()
+    assert not paths.given_up.exists()
+    assert read_json(paths.exit(0, "worker-1"))["exit"] == 137
+
+
+def shortened(plan: Plan, steps: int) -> Plan:
+    """The same for fewer steps, as no spec can say: steps follow from the recipe."""
+    from launcher.odapi import pipeline
+    from launcher.worker_config import WorkerConfig
+
+    message = pipeline.parse(plan.pipeline_text, "plan")
+    message.train_config.num_steps = steps
+    rate = message.train_config.optimizer.momentum_optimizer.learning_rate
+    rate.cosine_decay_learning_rate.total_steps = steps
+    rate.cosine_decay_learning_rate.warmup_steps = 10
+    config = WorkerConfig(**{**plan.worker_config.to_json(), "total_steps": steps})
+    config = WorkerConfig(**{**config.to_json(), "warmup_steps": 10})
+    changed = {"pipeline_text": pipeline.to_text(message), "worker_config": config}
+    return plan.model_copy(update={**changed, "total_steps": steps})

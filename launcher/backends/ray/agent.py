@@ -6,6 +6,7 @@ on one machine; this function watches it, passes signals on, and shows its log i
 """
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ import ray.train
 from launcher.backends.processes import Child, exit_text
 from launcher.backends.ray import leftovers, proof
 from launcher.backends.ray.channel import Channel, mapping
-from launcher.backends.ray.relay import Relay
+from launcher.backends.ray.relay import Relay, say
 from launcher.backends.ray.reports import Reporter
 from launcher.contract import (
     ENV_ATTEMPT,
@@ -74,6 +75,7 @@ class Order:
 
 def train(config: dict[str, Any]) -> None:
     """`train_loop_per_worker`. Raises WorkerRefusedError, WorkerLeftError."""
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # else a line each report
     try:
         Agent(Order(**config)).run()
     except LauncherError as e:
@@ -103,7 +105,7 @@ class Agent:
         proof.check_data(mapping(self._channel.data(order.attempt)), where)
         leftovers.end(self._channel.root)
         child = Child(self._process())
-        print(f"worker-{self._worker} is process {child.pid} on {self._ip}", flush=True)  # noqa: T201
+        say(f"worker-{self._worker} is process {child.pid} on {self._ip}")
         relay = Relay(Path(child.process.log))
         reporter = Reporter(self._channel.paths, self._worker, order.attempt)
         reporter.start()

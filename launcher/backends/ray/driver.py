@@ -36,6 +36,7 @@ _RELEASE_SECONDS = 15.0
 """How long Ray may take to give back what the last group had."""
 _TELL_AFTER_SECONDS = 3.0
 _LOCK_SECONDS = 20.0
+_CONTROL_SECONDS = 0.3
 _GROWTH_SECONDS = 5.0
 """Between two looks whether an elastic run can grow."""
 
@@ -48,6 +49,7 @@ class Driver(Supervisor):
         self._group: Group | None = None
         self._size = job.workers
         self._evaluators = 0
+        self._asked, self._asked_at = 0, 0.0
         self._looked = 0.0
         self._room_since: float | None = None
         self._grow = ""
@@ -66,8 +68,11 @@ class Driver(Supervisor):
 
     def _stop_wanted(self) -> int:
         """SIGTERM is Ray's own stop; the others ask by the control file."""
-        asked = channel.stops(self._channel.root, self._ray.submission)
-        return max(self._signals, 1 if asked is None else asked)
+        now = time.monotonic()
+        if now - self._asked_at > _CONTROL_SECONDS:
+            asked = channel.stops(self._channel.root, self._ray.submission)
+            self._asked, self._asked_at = 1 if asked is None else asked, now
+        return max(self._signals, self._asked)
 
     def _attempt(self) -> Verdict | None:
         self._grow, self._room_since = "", None

@@ -17,6 +17,7 @@ from ray.train.v2.api.config import (
 from launcher.backends.processes import Log
 from launcher.backends.ray import agent
 from launcher.backends.ray.channel import Channel, mapping
+from launcher.backends.ray.meeting import MeetingConfig
 from launcher.contract import write_json
 from launcher.errors import StorageError, WorkerExit
 from launcher.render.ray import RayJob
@@ -38,6 +39,7 @@ class Group:
         self._trainer = TensorflowTrainer(
             agent.train,
             train_loop_config=asdict(order),
+            tensorflow_config=MeetingConfig(),
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 use_gpu=job.worker_needs.gpus > 0,

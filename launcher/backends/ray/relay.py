@@ -19,5 +19,10 @@ class Relay:
             return
         self._position += len(data)
         if data:
-            sys.stdout.write(data.decode(errors="replace"))
-            sys.stdout.flush()
+            say(data.decode(errors="replace").rstrip("\n"))
+
+
+def say(text: str) -> None:
+    """Not by print, of which Ray Train makes two lines."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

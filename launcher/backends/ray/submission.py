@@ -53,13 +53,12 @@ def _refused(submission: str, text: str) -> Exception:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray's own progress and notes are nothing that the user asked for. Call it when Ray is
-    imported, which sets its logger up."""
-    logger = logging.getLogger("ray")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Ray's own progress and notes are nothing that the user asked for. Some of its loggers have a
+    level of their own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

@@ -39,7 +39,7 @@ class Group:
         self._trainer = TensorflowTrainer(
             agent.train,
             train_loop_config=asdict(order),
-            tensorflow_config=MeetingConfig(),
+            tensorflow_config=MeetingConfig(),  # type: ignore[arg-type]
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 use_gpu=job.worker_needs.gpus > 0,

@@ -22,17 +22,18 @@ from launcher.spec import JobSpec
 KIND = "baseline"
 STEPS = 300
 SHARE = 0.1
-"""Of the rate by the linear rule."""
+"""Of the rate by the linear rule. `make demo`'s model of 0.848, 100 steps: 0.845 on its own data,
+0.228 where the train records have each class's next, 0.210 with x and y of their boxes swapped."""
 _BATCH = 32
 """Images a step, about: a few hundred steps of a global batch of 128 would take hours."""
 _SCORES = 3
 """Checkpoints on the way."""
 FAR_BELOW = 0.8
-"""Of the known mAP."""
+"""Of the known mAP. A choice: a hundred val images in place of all are some points off."""
 NOTHING = 0.05
 """mAP: where none is known, as good as no detection."""
 FALL = 0.1
-"""Of the mAP before."""
+"""Of the mAP before: between the figures above."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _write(plan: Plan, asked: Asked, prefix: str, evaluate: dict[str, float]) ->
         "train": {
             "fine_tune_checkpoint": prefix,
             "fine_tune_type": "full",
-            "checkpoint_every": {"steps": max(1, asked.steps // _SCORES)},
+            "checkpoint_every": {"steps": -(-asked.steps // _SCORES)},
         },
         "evaluate": evaluate,
     }

@@ -130,6 +130,6 @@ def _sections(plan: Plan, asked: Asked, records: str, labels: str) -> dict[str, 
         data["num_classes"] = plan.data.num_classes
     return {
         "data": data,
-        "train": {"checkpoint_every": {"steps": max(1, asked.steps // _SCORES)}},
+        "train": {"checkpoint_every": {"steps": -(-asked.steps // _SCORES)}},
         "evaluate": {"target_map": TARGET, "tolerance": 0},
     }

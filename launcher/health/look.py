@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from launcher.contract import RunPaths
-from launcher.health import losses, rates, scores, speed
+from launcher.health import losses, modes, rates, scores, speed
 from launcher.health.facts import Facts, read_facts
 from launcher.preflight.finding import Finding, ordered
 
@@ -17,6 +17,7 @@ CHECKS: tuple[Callable[[Facts], list[Finding]], ...] = (
     speed.input_bound,
     speed.slow_worker,
     scores.behind,
+    modes.apart,
 )
 
 

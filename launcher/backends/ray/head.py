@@ -35,7 +35,11 @@ _UNUSED_SECONDS = 120.0
 _LOOK_SECONDS = 1.0
 _LINGER_SECONDS = 2.0
 """After the run's last word: the driver leaves, and Ray notes it."""
-_STOP_SECONDS = 20.0
+_RAY_SECONDS = 8.0
+"""From SIGTERM, with which Ray drains its node for up to 30 s, to SIGKILL, with which its processes
+go with `ray start`."""
+_STOP_SECONDS = 40.0
+"""For the keeper, which also removes what Ray wrote."""
 _OBJECT_STORE_BYTES = 100_000_000  # TensorFlow needs the memory; Ray passes a few kB around
 _PR_SET_PDEATHSIG = 1
 
@@ -297,7 +301,7 @@ def _end_with_parent() -> None:
 def _end(ray: "subprocess.Popen[bytes]") -> None:
     ray.terminate()
     try:
-        ray.wait(_STOP_SECONDS)
+        ray.wait(_RAY_SECONDS)
     except subprocess.TimeoutExpired:
         ray.kill()
         ray.wait()

@@ -1,0 +1,164 @@
+"""A real Ray cluster of several nodes on the loopback device: a head without CPUs, and workers.
+
+Each node is a `ray start --block` with raylet and agents of its own, under an address of its own
+(127.0.0.2, ...), so that one can be lost as a machine is.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from launcher.backends.processes import free_hosts
+
+HEAD = "127.0.0.1"
+_START_SECONDS = 120.0
+_OBJECT_STORE_BYTES = 80_000_000
+
+
+class Nodes:
+    """`with Nodes() as cluster: cluster.add()`; `cluster.url` is the dashboard's."""
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self._ports = [host.rpartition(":")[2] for host in free_hosts(5)]
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._log = (self._folder / "nodes.log").open("ab")
+        try:
+            self.start_head()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for ip in list(self._processes):
+            self._end(ip, 15.0)
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HEAD}:{self._ports[1]}"
+
+    def start_head(self) -> None:
+        """Again, after `kill_head`: at the same address."""
+        gcs, dashboard, agent, agent_grpc, client = self._ports
+        self._start(
+            HEAD, "--head", "--port", gcs, "--num-cpus", "0",
+            "--dashboard-host", HEAD, "--dashboard-port", dashboard,
+            "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
+            "--ray-client-server-port", client, "--temp-dir", str(self._folder),
+        )  # fmt: skip
+        self._until(HEAD)
+
+    def add(self, *, cpus: int = 1) -> str:
+        """A node more; its IP address."""
+        number = 2
+        while f"127.0.0.{number}" in self._processes:
+            number += 1
+        ip = f"127.0.0.{number}"
+        self._start(ip, "--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus))
+        self._until(ip)
+        return ip
+
+    def kill_raylet(self, ip: str) -> None:
+        """SIGKILL, as when the machine is gone; the rest of its Ray ends with it."""
+        for pid in _descendants(self._processes[ip].pid):
+            if Path(f"/proc/{pid}/comm").read_text().startswith("raylet"):
+                os.kill(pid, signal.SIGKILL)
+        self._end(ip, 30.0)
+
+    def kill_head(self) -> None:
+        """SIGKILL to all that Ray runs on the head node."""
+        pids = _descendants(self._processes[HEAD].pid)
+        self._processes[HEAD].kill()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._end(HEAD, 5.0)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return list(self._get("/api/jobs/"))
+
+    def alive(self) -> set[str]:
+        """IP addresses of the nodes that the head counts on."""
+        try:
+            found = self._get("/api/v0/nodes?detail=1")["data"]["result"]["result"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return set()
+        return {node["node_ip"] for node in found if node["state"] == "ALIVE"}
+
+    def tell(self) -> str:
+        return (self._folder / "nodes.log").read_text(errors="replace")[-4000:]
+
+    def _get(self, path: str) -> Any:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def _start(self, ip: str, *arguments: str) -> None:
+        here = Path(sys.executable).parent
+        common = (
+            "--block", "--node-ip-address", ip, "--disable-usage-stats",
+            "--min-worker-port", "0", "--max-worker-port", "0",
+            "--object-store-memory", str(_OBJECT_STORE_BYTES),
+        )  # fmt: skip
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST_"))}
+        self._processes[ip] = subprocess.Popen(
+            [str(here / "ray"), "start", *arguments, *common],
+            env={
+                **kept,
+                "PATH": os.pathsep.join([str(here), kept.get("PATH", os.defpath)]),
+                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+                # A node is given up after 6 s of silence instead of 30.
+                "RAY_health_check_initial_delay_ms": "2000",
+                "RAY_health_check_period_ms": "2000",
+                "RAY_health_check_failure_threshold": "3",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _until(self, ip: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while ip not in self.alive():
+            assert self._processes[ip].poll() is None, f"node {ip} did not start\n{self.tell()}"
+            assert time.monotonic() < deadline, f"node {ip} is not seen\n{self.tell()}"
+            time.sleep(0.2)
+
+    def _end(self, ip: str, seconds: float) -> None:
+        process = self._processes.pop(ip)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found

@@ -1,0 +1,73 @@
+"""A real run on a real Ray, small enough to be watched to its end."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.backends.ray.channel import Channel, mapping
+from launcher.contract import State
+from tests.end_to_end.small_run import SmallRun
+
+
+@dataclass
+class RayRun(SmallRun):
+    """As SmallRun, on Ray. `address` of a cluster; None: each submit starts one of its own."""
+
+    address: str | None = None
+
+    def submit(self, *options: str, env: dict[str, str] | None = None) -> None:
+        where = ["--address", self.address] if self.address else []
+        super().submit("--backend", "ray", *where, *options, env=env)
+
+    def told(self) -> dict[str, Any]:
+        """What `launcher status --json` says: folder and cluster together."""
+        import json
+
+        done = self.launcher("status", self.name, "--json")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def worker_pid(self, worker: int, attempt: int | None = None) -> int:
+        attempt = int(self.status()["attempt"]) if attempt is None else attempt
+        state = Channel(self.paths.root).state(attempt, worker)
+        return int(self.wait(lambda: mapping(state).get("pid", 0), f"worker-{worker}", 120))
+
+    def replans(self) -> list[dict[str, Any]]:
+        from launcher.contract import read_jsonl
+
+        return read_jsonl(Channel(self.paths.root).replans)
+
+    def wait_steps(self, steps: int, seconds: float = 300.0) -> None:
+        self.wait(lambda: len(self.rows()) >= steps, f"{steps} steps", seconds)
+
+    def wait_end(self, seconds: float = 300.0) -> dict[str, Any]:
+        def over() -> bool:
+            return State(self.status()["state"] or "PENDING").ended
+
+        self.wait(over, "the end", seconds)
+        return self.status()
+
+    def end_all(self) -> None:
+        """Nothing of the run is left, whatever became of it."""
+        self.launcher("cancel", self.name)
+        self.launcher("delete", self.name)
+
+
+def rays_left(root: Path) -> list[str]:
+    """The command lines of the keeper of the run in `root`, and of our processes for it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes()
+        except OSError:
+            continue
+        if str(root).encode() in line and entry.parent.name != str(os.getpid()):
+            found.append(line.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def python() -> str:
+    """The folder of this Python, first on the PATH of a Ray that is started by hand."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from launcher.contract import plan_digest
 from launcher.render.kubernetes import KINDS, Kind, objects
-from launcher.render.kubernetes.config_map import digest
-from launcher.render.kubernetes.names import Names
 from tests.render import kube
 
 Object = dict[str, Any]
@@ -216,7 +215,7 @@ def test_the_config_map_is_the_plan(kind: Kind) -> None:
     assert yaml.safe_load(data["spec.yaml"])["name"] == "d3"
     assert ("ray.json" in data) == (kind == "rayjob")
     sums = {p["metadata"]["annotations"]["launcher/plan-sha256"] for p in kube.pods(found)}
-    assert sums == {digest(plan, Names("d3", kind))}
+    assert sums == {plan_digest(data)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,8 +13,10 @@ output           objects as YAML, with the plan's arithmetic on top
 `objects` is all of it; submit posts what it gives, and render prints it.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from launcher.contract import plan_digest
 from launcher.render.kubernetes import checks, config_map, job, jobset, rayjob, service, tfjob
 from launcher.render.kubernetes import names as wire
 from launcher.render.kubernetes.names import KINDS, Kind, Names, names_of
@@ -35,8 +37,10 @@ def objects(plan: "Plan", kind: Kind | None = None) -> list[Object]:
     that a cluster would not take, or that would fail in it.
     """
     names = names_of(plan, kind)
-    checks.check(plan, names)
-    found = [config_map.config_map(plan, names, _metadata(plan))]
+    files = config_map.data(plan, names)
+    names = replace(names, plan=plan_digest(files))
+    checks.check(plan, names, files)
+    found = [config_map.config_map(names, _metadata(plan), files)]
     if names.kind == "job":
         found.append(service.service(plan, names, _metadata(plan)))
     if plan.spec.backend.kubernetes.network_policy:

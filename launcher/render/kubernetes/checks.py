@@ -18,8 +18,8 @@ _VISIBLE = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _NO_GPUS = ("", "none", "void", "-1")
 
 
-def check(plan: "Plan", names: Names) -> None:
-    """Raises SpecError with all problems at once."""
+def check(plan: "Plan", names: Names, files: dict[str, str]) -> None:
+    """`files`: the data of the ConfigMap. Raises SpecError with all problems at once."""
     problems = [
         *_image(plan),
         *_names(plan, names),
@@ -27,7 +27,7 @@ def check(plan: "Plan", names: Names) -> None:
         *_covered(plan),
         *_environment(plan),
         *_queue(plan),
-        *_size(plan, names),
+        *_size(plan, files),
     ]
     if problems:
         raise SpecError(problems)
@@ -171,8 +171,8 @@ def _queue(plan: "Plan") -> Iterator[Problem]:
         )
 
 
-def _size(plan: "Plan", names: Names) -> Iterator[Problem]:
-    size = config_map.size(plan, names)
+def _size(plan: "Plan", files: dict[str, str]) -> Iterator[Problem]:
+    size = config_map.size(files)
     if size > config_map.MOST_BYTES:
         yield plan.spec.problem(
             "pipeline_config",

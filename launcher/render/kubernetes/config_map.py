@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import RunPaths, plan_digest
+from launcher.contract import RunPaths
 from launcher.render.kubernetes.names import Names
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ MOST_BYTES = 1024 * 1024
 """Of all the data of a ConfigMap (Kubernetes' MaxSecretSize, which holds for ConfigMaps too)."""
 
 
-def config_map(plan: "Plan", names: Names, metadata: dict[str, Any]) -> dict[str, Any]:
+def config_map(names: Names, metadata: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": names.config_map, **metadata},
-        "data": data(plan, names),
+        "data": files,
     }
 
 
@@ -39,11 +39,6 @@ def data(plan: "Plan", names: Names) -> dict[str, str]:
     return found
 
 
-def size(plan: "Plan", names: Names) -> int:
+def size(files: dict[str, str]) -> int:
     """Bytes, as Kubernetes counts them."""
-    return sum(len(text.encode()) for text in data(plan, names).values())
-
-
-def digest(plan: "Plan", names: Names) -> str:
-    """SHA-256 of the files, as the pods compute it of what is mounted."""
-    return plan_digest(data(plan, names))
+    return sum(len(text.encode()) for text in files.values())

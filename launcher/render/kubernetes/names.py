@@ -62,6 +62,8 @@ class Names:
 
     run: str
     kind: Kind
+    plan: str = ""
+    """SHA-256 of the plan's files, for the annotation of pods."""
 
     @property
     def config_map(self) -> str:

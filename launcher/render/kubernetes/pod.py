@@ -18,7 +18,6 @@ from launcher.contract import (
     POD_MODULE,
 )
 from launcher.render.kubernetes import names as wire
-from launcher.render.kubernetes.config_map import digest
 from launcher.render.kubernetes.names import Names
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def template(plan: "Plan", names: Names, role: str) -> Object:
     return {
         "metadata": {
             "labels": wire.labels(plan.name, role),
-            "annotations": {wire.PLAN_ANNOTATION: digest(plan, names)},
+            "annotations": {wire.PLAN_ANNOTATION: names.plan},
         },
         "spec": pod(plan, names, role),
     }

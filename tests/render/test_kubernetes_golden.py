@@ -1,0 +1,90 @@
+"""Whole objects, and the manifests that are shipped: equal to what was looked at once."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import launcher
+from launcher.render.kubernetes import KINDS, Kind, objects
+from launcher.render.kubernetes.output import comments, to_yaml
+from tests.render import golden, kube
+
+MANIFESTS = kube.ROOT / "manifests"
+MODELS = ("efficientdet_d0", "efficientdet_d3")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fullest_spec(kind: Kind) -> None:
+    """Renewed by `python -m tests.render.golden`."""
+    assert golden.text(kind) == (golden.FOLDER / f"{kind}.yaml").read_text()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_manifests_are_those_of_configs(kind: Kind, model: str) -> None:
+    """Renewed by `make manifests`."""
+    spec = launcher.load(
+        kube.ROOT / "configs" / f"{model}.yaml", [f"backend.kubernetes.kind={kind}"]
+    )
+    plan = launcher.plan(spec)
+    command = f"launcher render configs/{model}.yaml --kind {kind}"
+    made = to_yaml(objects(plan), comments(plan, command))
+    assert made == (MANIFESTS / kind / f"{model}.yaml").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_d3_is_the_recipes_batch(kind: Kind) -> None:
+    head = (MANIFESTS / kind / "efficientdet_d3.yaml").read_text().splitlines()[:5]
+    assert head == [
+        f"# launcher render configs/efficientdet_d3.yaml --kind {kind}",
+        "#",
+        "# 8 workers x 4 GPUs x 4 images = 128 images a step (efficientdet_d3: 128)",
+        "# learning rate 0.08 after 2,500 warm-up steps",
+        "# 300,000 steps = 38,400,000 images, 324.6 epochs; target mAP 45.4",
+    ]
+
+
+def test_the_readme_names_every_file_and_its_lines_are_there() -> None:
+    text = (MANIFESTS / "README.md").read_text()
+    for path in MANIFESTS.iterdir():
+        assert path.name == "README.md" or path.name in text
+    for kind in KINDS:
+        found = (MANIFESTS / kind / "efficientdet_d3.yaml").read_text()
+        for line in ("image: registry.example.com/launcher:0.1.0", "claimName: launcher"):
+            assert line in found
+        assert "kueue.x-k8s.io/queue-name: launcher" in found
+
+
+def test_three_lines_of_sed_change_all_that_the_readme_says(tmp_path: Path) -> None:
+    """As a user types it."""
+    if shutil.which("sed") is None:
+        pytest.skip("needs sed")
+    lines = (MANIFESTS / "README.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("    sed -e"))
+    command = "\n".join(line.strip() for line in lines[first : first + 4])
+    subprocess.run(["sh", "-c", command.replace("> d3.yaml", f"> {tmp_path}/d3.yaml")],
+                   cwd=kube.ROOT, check=True)  # fmt: skip
+    made = list(yaml.safe_load_all((tmp_path / "d3.yaml").read_text()))
+    for pod in kube.pods(made):
+        assert pod["spec"]["containers"][0]["image"] == "MY-REGISTRY/launcher:0.1.0"
+        claims = [v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
+        assert [c["persistentVolumeClaim"]["claimName"] for c in claims] == ["MY-CLAIM"]
+    jobs = [o for o in made if o["kind"] == "Job"]
+    queues = [o["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] for o in jobs]
+    assert queues == ["MY-QUEUE", "MY-QUEUE"]
+
+
+def test_the_data_that_configs_name_is_what_the_conversion_writes() -> None:
+    jobs = list(yaml.safe_load_all((MANIFESTS / "convert-coco.yaml").read_text()))
+    for model in MODELS:
+        data = launcher.load(kube.ROOT / "configs" / f"{model}.yaml").data
+        for job, pattern in zip(jobs, (*(data.train or ()), *(data.val or ())), strict=True):
+            command = job["spec"]["template"]["spec"]["containers"][0]["command"]
+            given = dict(word[2:].split("=") for word in command if word.startswith("--"))
+            folder = given["out"].replace("/mnt/", "/data/")
+            shards = f"{int(given['shards']):05}"
+            assert pattern == f"{folder}/{given['prefix']}.record-?????-of-{shards}"
+        assert data.label_map == "/data/coco_train/label_map.pbtxt"

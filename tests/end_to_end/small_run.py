@@ -33,6 +33,8 @@ class SmallRun:
 
     folder: Path
     name: str = "small"
+    patience: float = 120.0
+    """Seconds that one command may take."""
 
     @property
     def paths(self) -> RunPaths:
@@ -56,7 +58,7 @@ class SmallRun:
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=self.patience,
             check=False,
         )
 

@@ -15,7 +15,7 @@ STEPS = 8
 @pytest.mark.tensorflow
 def test_demo_in_miniature(tmp_path: Path) -> None:
     make_run(tmp_path, steps=STEPS, checkpoint_steps=4)
-    run = RayRun(tmp_path)
+    run = RayRun(tmp_path, patience=500.0)
     try:
         done = run.launcher("submit", run.spec.name, "--backend", "ray", "--wait", "--json")
         assert done.returncode == 0, f"{done.stderr}\n{run.tell()}"

@@ -3,7 +3,7 @@
     .venv/bin/python bench/render.py            # about 20 s
 
 Renders configs/efficientdet_d3.yaml as each kind with 10, 100, 1,000 and 10,000 workers of one
-GPU, from the plan to the text that `launcher render` prints: objects, then YAML. `ratio` is how many
+GPU, from the plan to the text that `launcher render` prints. `ratio` is how many
 times longer 1,000 workers take than ten; linear would be 100. It is about 1 because nothing in a
 manifest is written once for each worker. Exit code 1 when 1,000 take over a second.
 """

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launcher.cli.options import AsJson, Overrides, RunDirOfSpec, SpecFile, echo_json, load
+from launcher.cli.options import (
+    AsJson,
+    GpuMemory,
+    Overrides,
+    RunDirOfSpec,
+    SpecFile,
+    echo_json,
+    load,
+)
 
 if TYPE_CHECKING:
     from launcher.preflight.mend import Mended
@@ -35,15 +43,7 @@ def check(
         typer.Option("--sample", metavar="N", min=0, help="Images to decode of each set."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Decode every image.")] = False,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option(
-            "--gpu-memory",
-            metavar="GIB",
-            min=0,
-            help="Memory of one accelerator, as 24: do the images of a replica fit?",
-        ),
-    ] = None,
+    gpu_memory: GpuMemory = None,
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:

@@ -63,6 +63,15 @@ RunDirOfSpec = Annotated[
         help="The folder that holds the runs. Default: the spec's run_dir, or ./runs.",
     ),
 ]
+GpuMemory = Annotated[
+    float | None,
+    typer.Option(
+        "--gpu-memory",
+        metavar="GIB",
+        min=0,
+        help="Memory of one accelerator, as 24: do the images of a replica fit?",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunName = Annotated[
     str, typer.Argument(metavar="NAME", help="The run's name.", autocompletion=_run_names)

@@ -8,6 +8,7 @@ import typer
 from launcher.cli.options import (
     AsJson,
     BackendName,
+    GpuMemory,
     Overrides,
     RecipeName,
     RunDirOfSpec,
@@ -94,6 +95,7 @@ def plan(
             help="Write plan.json, spec.yaml and the effective pipeline.config there.",
         ),
     ] = None,
+    gpu_memory: GpuMemory = None,
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,6 +104,7 @@ def plan(
     \b
     Examples:
       launcher plan d3.yaml
+      launcher plan d3.yaml --gpu-memory 24     # do a replica's images fit, and how many would?
       launcher plan pipeline.config --set batch.per_replica_batch=2
     """
     from launcher import api
@@ -110,14 +113,24 @@ def plan(
     if output is not None:
         made.write(output)
     if as_json:
-        echo_json(made.to_json())
+        echo_json(made.to_json() | _memory(made, gpu_memory))
         return
-    _print_plan(made)
+    _print_plan(made, gpu_memory)
     if output is not None:
         typer.echo(f"written to {output}: plan.json, spec.yaml, pipeline.config", err=True)
 
 
-def _print_plan(made: "Plan") -> None:
+def _memory(made: "Plan", gpu_memory: float | None) -> dict[str, Any]:
+    """Nothing when it is not asked for; null where the model was not traced."""
+    if gpu_memory is None:
+        return {}
+    from launcher.planning.memory import fit_of
+
+    fit = fit_of(made, gpu_memory)
+    return {"memory": fit and fit.to_json()}
+
+
+def _print_plan(made: "Plan", gpu_memory: float | None) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -125,7 +138,7 @@ def _print_plan(made: "Plan") -> None:
 
     from launcher.planning import table
 
-    rows = table(made)
+    rows = table(made, gpu_memory)
     names = ["", "recipe", "your file", "this run", "why"]
     fields = ["quantity", "recipe", "file", "run", "why"]
     shown = [i for i, f in enumerate(fields) if any(getattr(row, f) for row in rows)]

@@ -8,9 +8,14 @@ it (`WORST`). What a GPU adds is in neither: cuDNN's workspace, the pieces of th
 own 0.3 to 0.5 GiB.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from launcher.planning.memory_table import PLAIN, RECOMPUTED
+from launcher.planning.arithmetic import largest_divisor
+from launcher.planning.memory_table import PLAIN, RECOMPUTED, WORST
+
+if TYPE_CHECKING:
+    from launcher.planning.plan import Plan
 
 _MB_IN_GIB = 1024
 
@@ -39,3 +44,52 @@ def footprint(recipe: str | None, *, recompute: bool) -> Footprint | None:
     """Of a published model at its own image size; None where it was not traced."""
     row = (RECOMPUTED if recompute else PLAIN).get(recipe or "")
     return Footprint(*row) if row else None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A replica's batch against the memory of one accelerator. GiB; `error` is the part by which a
+    measured peak was above the estimate at most."""
+
+    available: float
+    images: int
+    needed: float
+    largest: int
+    """Images that fit by the estimate and its error; 0: not one does."""
+    dividing: int
+    """The largest of them that makes a whole number of accumulation steps; 0 with `largest`."""
+    error: float
+
+    @property
+    def cannot(self) -> bool:
+        """By the tensors alone."""
+        return self.needed > self.available
+
+    @property
+    def verdict(self) -> str:
+        if self.cannot:
+            return "cannot fit"
+        return "may not fit" if self.images > self.largest else "fits, as far as is known"
+
+    def to_json(self) -> dict[str, Any]:
+        """Sizes in GiB."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def fit_of(plan: "Plan", gib: float, *, recompute: bool | None = None) -> Fit | None:
+    """`recompute` None: as the spec has it. None where the model was not traced."""
+    again = plan.spec.train.recompute if recompute is None else recompute
+    found = footprint(plan.recipe, recompute=again)
+    if found is None:
+        return None
+    accumulates = plan.accumulation_steps > 1
+    largest = found.largest(gib / (1 + WORST), accumulates=accumulates)
+    share = plan.global_batch // plan.replicas
+    return Fit(
+        available=gib,
+        images=plan.per_replica_batch,
+        needed=round(found.gib(plan.per_replica_batch, accumulates=accumulates), 3),
+        largest=largest,
+        dividing=largest_divisor(share, min(largest, share)) if largest else 0,
+        error=WORST,
+    )

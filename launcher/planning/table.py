@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from launcher.odapi.normalizers import Normalizer
 from launcher.planning.arithmetic import scale_of
+from launcher.planning.memory import fit_of
 from launcher.planning.plan import Plan
 from launcher.planning.schedule import Facts
 
@@ -19,8 +20,26 @@ class Row:
     why: str
 
 
-def table(plan: Plan) -> list[Row]:
-    return [*_batch_rows(plan), *_schedule_rows(plan), *_data_rows(plan)]
+def table(plan: Plan, gpu_memory: float | None = None) -> list[Row]:
+    """`gpu_memory`: GiB of one accelerator, which the images of a replica are compared with."""
+    memory = [] if gpu_memory is None else [_memory(plan, gpu_memory)]
+    return [*_batch_rows(plan), *memory, *_schedule_rows(plan), *_data_rows(plan)]
+
+
+def _memory(plan: Plan, gib: float) -> Row:
+    name, fit = "memory", fit_of(plan, gib)
+    if fit is None:
+        again = " with train.recompute" if plan.spec.train.recompute else ""
+        model = plan.recipe or "this model"
+        return Row(name, "", "", "not known", f"{model}{again} was not traced (docs/check.md)")
+    most = f"at most {fit.largest:,} fit" if fit.largest else "not one fits"
+    if 0 < fit.dividing != fit.largest:
+        most += f", {fit.dividing:,} with whole accumulation steps"
+    why = (
+        f"{fit.verdict}: the tensors of {fit.images:,} images; {most} "
+        f"({fit.error:.0%} more were measured; a GPU's own needs were not)"
+    )
+    return Row(name, "", "", f"{fit.needed:.1f} of {gib:g} GiB", why)
 
 
 def _batch_rows(plan: Plan) -> list[Row]:

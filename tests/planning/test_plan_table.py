@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from launcher.planning import Row, make_plan, table
+import pytest
+
+from launcher.planning import Row, make_plan, memory, memory_table, table
 from launcher.spec import from_mapping, load
 
 
@@ -53,3 +55,32 @@ def test_what_is_not_known_is_not_invented() -> None:
     assert rows["epochs"].run == ""
     assert rows["epochs"].why == "the number of train images is not given"
     assert rows["target mAP"].run == "none"
+
+
+def test_memory_is_a_row_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 1 GiB of state and fixed parts, 1 GiB an image; measured peaks a quarter above.
+    monkeypatch.setitem(memory_table.PLAIN, "efficientdet_d3", (512.0, 512.0, 1024.0))
+    monkeypatch.setattr(memory, "WORST", 0.25)
+    overrides = ("batch.per_replica_batch=8", "batch.global_batch=8")
+    plan = make_plan(from_mapping({"name": "x", "recipe": "efficientdet_d3"}, overrides=overrides))
+    assert "memory" not in {row.quantity for row in table(plan)}
+
+    def row(gib: float) -> Row:
+        return next(row for row in table(plan, gib) if row.quantity == "memory")
+
+    assert row(24).run == "9.0 of 24 GiB"
+    assert row(24).why.startswith("fits, as far as is known: the tensors of 8 images; at most 18")
+    assert row(10).why.startswith("may not fit: the tensors of 8 images; at most 7 fit, 4 with")
+    assert row(8).why.startswith("cannot fit")
+    assert "not one fits" in row(1).why
+    fit = memory.fit_of(plan, 10)
+    assert fit is not None
+    assert fit.to_json() == {
+        "available": 10, "images": 8, "needed": 9.0, "largest": 7, "dividing": 4, "error": 0.25,
+        "verdict": "may not fit",
+    }  # fmt: skip
+
+    other = make_plan(from_mapping({"name": "x", "recipe": "efficientdet_d7"}))
+    why = {r.quantity: r for r in table(other, 24)}["memory"]
+    assert why.run == "not known"
+    assert "efficientdet_d7 was not traced" in why.why

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from launcher.planning import make_plan, memory_table
+from launcher.planning import memory as sums
 from launcher.planning.memory import Footprint
 from launcher.preflight import Finding, Severity, memory
 from launcher.preflight.subject import subject_of
@@ -18,7 +19,7 @@ PLAIN, RECOMPUTED = (512.0, 512.0, 1024.0), (512.0, 512.0, 256.0)
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(memory_table.PLAIN, "efficientdet_d3", PLAIN)
     monkeypatch.setitem(memory_table.RECOMPUTED, "efficientdet_d3", RECOMPUTED)
-    monkeypatch.setattr(memory, "WORST", 0.25)
+    monkeypatch.setattr(sums, "WORST", 0.25)
     path = tmp_path / "job.yaml"
     path.write_text("name: job\nrecipe: efficientdet_d3\ncluster: {gpus_per_worker: 1}\n")
     return path

@@ -8,11 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
-from ray.train import RunConfig, ScalingConfig
+from ray.train import ScalingConfig
 from ray.train.tensorflow import TensorflowTrainer
-from ray.train.v2.api.config import (
-    FailureConfig,
-)  # ray.train.FailureConfig, as type checkers see it
+from ray.train.v2.api.config import FailureConfig, RunConfig  # ray.train's, which types hide
 
 from launcher.backends.processes import Log
 from launcher.backends.ray import agent
@@ -22,6 +20,9 @@ from launcher.contract import write_json
 from launcher.errors import StorageError, WorkerExit
 from launcher.render.ray import RayJob
 from launcher.render.supervised import WORKER, Process
+
+_WORKER_ENV = {"RAY_worker_niceness": "0"}
+"""Ray's workers are at nice 15: below the evaluator, and below whatever else a machine does."""
 
 _LOOK_SECONDS = 0.3
 _CLOSE_SECONDS = 30.0
@@ -49,6 +50,7 @@ class Group:
             run_config=RunConfig(
                 name=f"attempt-{order.attempt}",
                 storage_path=str(self._channel.root / "ray" / "train"),
+                worker_runtime_env={"env_vars": _WORKER_ENV},
                 failure_config=FailureConfig(
                     max_failures=0, controller_failure_limit=0, max_preemption_failures=0
                 ),

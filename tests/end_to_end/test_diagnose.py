@@ -1,0 +1,78 @@
+"""overfit and baseline with real workers and evaluators: the demo's model at 64 px."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.contract import RunPaths, read_jsonl
+from launcher.data import make_shapes
+from launcher.odapi import label_map, pipeline
+from tests.end_to_end.small_run import DEMO, SIDE, SmallRun
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
+
+
+def small(folder: Path, classes: int = 3) -> SmallRun:
+    """A spec of drawn images; nothing is trained yet."""
+    make_shapes(folder / "data", train_images=16, val_images=4, image_size=SIDE, seed=1)
+    if classes != 3:
+        names = {i: f"class {i}" for i in range(1, classes + 1)}
+        names.update(label_map.read(folder / "data" / "label_map.pbtxt"))
+        label_map.write(folder / "data" / "label_map.pbtxt", names)
+    message = pipeline.read(DEMO)
+    resizer = message.model.ssd.image_resizer.fixed_shape_resizer
+    resizer.height = resizer.width = SIDE
+    pipeline.write(folder / "small.config", message)
+    run = SmallRun(folder)
+    run.spec.write_text(
+        f"name: {run.name}\npipeline_config: small.config\nrun_dir: runs\n"
+        "data: {train: 'data/train.record-*', val: 'data/val.record-*', dataset: custom, "
+        "label_map: data/label_map.pbtxt}\n"
+        "batch: {global_batch: 8, per_replica_batch: 4, lr_scaling: none}\n"
+    )
+    return run
+
+
+def diagnose(run: SmallRun, code: int, *arguments: str) -> dict[str, Any]:
+    done = run.launcher(arguments[0], run.spec.name, *arguments[1:], "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_too_few_steps_are_not_learned_by_heart(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    told = diagnose(run, 4, "overfit", "--images", "4", "--steps", "2")
+    assert told["verdict"]["passed"] is False
+    assert told["final"]["images"] == 4
+    paths = RunPaths(tmp_path / "runs" / "small-overfit")
+    assert [row["images_seen"] for row in read_jsonl(paths.train_metrics)] == [4, 8]
+    modes = read_jsonl(paths.eval_metrics)[-1]["modes"]
+    assert (modes["images"], modes["moments_over"]) == (4, 4)
+
+
+@pytest.mark.slow
+def test_images_are_learned_and_the_checkpoint_is_a_baseline(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    told = diagnose(run, 0, "overfit", "--images", "4", "--steps", "200", "--rate", "0.03")
+    assert told["verdict"]["passed"] is True
+    assert told["final"]["mAP"] >= 0.8
+
+    folder = tmp_path / "runs" / "data" / "small-overfit" / "images"
+    same = [f"--set=data.{name}={folder}/train.record-*" for name in ("train", "val")]
+    weights = str(tmp_path / "runs" / "small-overfit")
+    told = diagnose(run, 0, "baseline", "--checkpoint", weights, "--steps", "4", *same)
+    assert told["before"]["mAP"] >= 0.8
+    assert told["before"]["engine"].startswith("pycocotools")
+    assert told["final"]["mAP"] == pytest.approx(told["before"]["mAP"], abs=0.08)
+
+    (tmp_path / "other").mkdir()
+    other = small(tmp_path / "other", classes=5)
+    done = other.launcher("baseline", other.spec.name, "--checkpoint", weights)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert "of another model" in errors[0]
+    assert "5 classes" in errors[0]

@@ -47,7 +47,7 @@ class Group:
                 resources_per_worker=job.worker_needs.bundle,
                 placement_strategy=job.placement,
             ),
-            run_config=RunConfig(
+            run_config=RunConfig(  # type: ignore[arg-type]
                 name=f"attempt-{order.attempt}",
                 storage_path=str(self._channel.root / "ray" / "train"),
                 worker_runtime_env={"env_vars": _WORKER_ENV},

@@ -1,6 +1,9 @@
 """overfit and baseline with real workers and evaluators: the demo's model at 64 px."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,20 @@ def small(folder: Path, classes: int = 3) -> SmallRun:
     return run
 
 
+def launcher(run: SmallRun, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "launcher", *arguments],
+        cwd=run.folder,
+        env={**os.environ, "XDG_STATE_HOME": str(run.folder / "state")},
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+
+
 def diagnose(run: SmallRun, code: int, *arguments: str) -> dict[str, Any]:
-    done = run.launcher(arguments[0], run.spec.name, *arguments[1:], "--json")
+    done = launcher(run, arguments[0], run.spec.name, *arguments[1:], "--json")
     assert done.returncode == code, done.stdout + done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -70,7 +85,7 @@ def test_images_are_learned_and_the_checkpoint_is_a_baseline(tmp_path: Path) -> 
 
     (tmp_path / "other").mkdir()
     other = small(tmp_path / "other", classes=5)
-    done = other.launcher("baseline", other.spec.name, "--checkpoint", weights)
+    done = launcher(other, "baseline", other.spec.name, "--checkpoint", weights)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 1

@@ -6,7 +6,6 @@ on one machine; this function watches it, passes signals on, and shows its log i
 """
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -75,7 +74,6 @@ class Order:
 
 def train(config: dict[str, Any]) -> None:
     """`train_loop_per_worker`. Raises WorkerRefusedError, WorkerLeftError."""
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # else a line each report
     try:
         Agent(Order(**config)).run()
     except LauncherError as e:

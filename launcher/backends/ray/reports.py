@@ -1,16 +1,19 @@
 """A worker's progress, told to Ray Train and to Ray's metrics."""
 
 import contextlib
+import logging
 import threading
 from typing import Any
 
 import ray.train
+from ray.train.v2._internal.execution import context as ray_train_context
 from ray.util.metrics import Gauge
 
 from launcher.backends.status import newest_score
 from launcher.contract import RunPaths, read_json
 
 _SECONDS = 2.0
+# Ray Train logs each report, by a logger that it calls after its file.
 _NAMES = ("step", "loss", "learning_rate", "images_per_second")
 _MAP = "mAP"
 
@@ -31,6 +34,7 @@ class Reporter(threading.Thread):
         self._over.set()
 
     def run(self) -> None:
+        logging.getLogger(ray_train_context.__file__).setLevel(logging.WARNING)
         while not self._over.wait(_SECONDS):
             metrics = self._metrics()
             with contextlib.suppress(Exception):  # the group is being ended, or reformed

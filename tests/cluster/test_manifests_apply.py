@@ -38,7 +38,7 @@ def test_a_dry_run_of_the_server_takes_it(path: Path, restricted: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_applied_twice_nothing_changes(kind: Kind, restricted: str) -> None:
-    """kubectl says "configured" of kinds whose lists have defaults; the server keeps what it has."""
+    """kubectl says "configured" of lists with defaults; the server keeps what it has."""
     path = str(MANIFESTS / kind / "efficientdet_d3.yaml")
     assert kubectl(restricted, "apply", "-f", path).count(" created") >= 2
     generations = ("get", "-f", path, "-o", "jsonpath={.items[*].metadata.generation}")

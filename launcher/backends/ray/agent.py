@@ -102,6 +102,9 @@ class Agent:
         )
         proof.check_data(mapping(self._channel.data(order.attempt)), where)
         leftovers.end(self._channel.root)
+        given = mapping(self._channel.orders(order.attempt))
+        if given.get("leave") or given.get("signals", {}).get(str(self._worker)):
+            return  # the run was cancelled while Ray placed the group
         child = Child(self._process())
         say(f"worker-{self._worker} is process {child.pid} on {self._ip}")
         relay = Relay(Path(child.process.log))

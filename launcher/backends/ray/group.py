@@ -158,9 +158,13 @@ class RemoteWorker:
         return self.code
 
     def signal(self, number: signal.Signals) -> None:
-        if self.code is None:
-            self._looked = 0.0
-            self._group.signal(self.process.index, number)
+        if self.code is not None:
+            return
+        self._looked = 0.0
+        self._group.signal(self.process.index, number)
+        if not mapping(self._state_file) and number != signal.SIGCONT:
+            # Ray has not placed it: there is nothing to save. When it does, its agent leaves.
+            self.code, self.told = int(WorkerExit.STOPPED), "was not placed yet"
 
 
 def _code_and_text(error: BaseException) -> tuple[int, str]:

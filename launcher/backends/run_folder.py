@@ -5,9 +5,10 @@ import os
 import shutil
 from pathlib import Path
 
+from launcher import backends
 from launcher.backends import lock
 from launcher.backends.base import RunStatus, log_attempts
-from launcher.backends.status import true_status
+from launcher.backends.status import read_status, true_status
 from launcher.contract import RunPaths, storage_error
 from launcher.errors import UsageError
 
@@ -26,14 +27,25 @@ def check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> N
     check_is_run(root)
     if not held and lock.is_held(root):
         raise running_error(root)
+    elsewhere = _elsewhere(root)
+    if elsewhere is not None and not elsewhere.state.ended:
+        raise running(elsewhere)
     if resume or replace or not contents(root):
         return
     raise UsageError(
-        f"has already ended: {_where(true_status(root))}",
+        f"has already ended: {_where(elsewhere or true_status(root))}",
         place=root.name,
         remedy="Continue it from its checkpoints with --resume, or delete it and start anew with "
         "--replace",
     )
+
+
+def _elsewhere(root: Path) -> RunStatus | None:
+    """Of a run of another backend than local, which its cluster knows and not a lock."""
+    written = read_status(root)
+    if written is None or written.backend == backends.DEFAULT:
+        return None
+    return backends.get(written.backend).status(root)
 
 
 def check_writable(root: Path) -> None:

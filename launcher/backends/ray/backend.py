@@ -1,7 +1,6 @@
 """Runs on a Ray cluster: a given one, or one that is started on this machine for the run."""
 
 import contextlib
-import os
 import shutil
 import sys
 import time
@@ -48,7 +47,7 @@ class RayBackend:
 
     def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
         fit.check_extra()
-        _check_name(plan.root, resume, replace)
+        run_folder.check_name(plan.root, resume, replace)
         run_folder.check_writable(plan.root)
         chosen = address.choose(plan.spec)
         if chosen.url is None:
@@ -72,7 +71,7 @@ class RayBackend:
             raise run_folder.running_error(plan.root)
         try:
             with contextlib.ExitStack() as undo:
-                _check_name(plan.root, resume, replace, held=True)
+                run_folder.check_name(plan.root, resume, replace, held=True)
                 ending.end_leftovers(plan.root)
                 if replace:
                     run_folder.empty(plan.root)
@@ -132,17 +131,6 @@ def _submission(plan: "Plan", dashboard: Dashboard | None) -> str:
     while dashboard is not None and dashboard.knows(f"{plan.name}-{number}"):
         number += 1
     return f"{plan.name}-{number}"
-
-
-def _check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> None:
-    """As run_folder's, where a run that goes on is known by its cluster, not by a lock."""
-    if os.path.lexists(root) and run_folder.is_run(root):
-        status = read_status(root)
-        if status is not None and status.backend == RayBackend.name:
-            now = ray_status(root)
-            if not now.state.ended:
-                raise run_folder.running(now)
-    run_folder.check_name(root, resume, replace, held=held)
 
 
 def _write_pending(job: render.RayJob, before: RunStatus | None) -> None:

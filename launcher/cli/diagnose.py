@@ -68,7 +68,7 @@ def overfit(
 
     asked = diagnosis.Asked(images, steps, _above_zero(rate))
     job = load(spec, overrides, None, run_dir)
-    made = diagnosis.prepare(job, asked, replace=replace, force=force)
+    made = diagnosis.prepare(job, asked, replace=replace, force=force, say=_say)
     _run(made, diagnosis.verdict, detach, replace, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,17 @@ def write(
 
 
 def prepare(spec: JobSpec, *, replace: bool, force: bool) -> api.Prepared:
-    """As api.prepare, but what is meant in a run that is short on purpose is no error."""
+    """As api.prepare, but what is meant in a run that is short on purpose is not found."""
     made = api.prepare(spec, replace=replace, force=True)
-    found = made.report.errors if made.report else ()
-    errors = [f for f in found if f.name in _OF_DATA]
-    if errors and not force:
-        what = [Problem(f.place, f"{f.name}: {f.evidence}", f.remedy) for f in errors]
-        raise PreflightError(what)
-    return made
+    if made.report is None:
+        return made
+    kept = tuple(f for f in made.report.findings if f.name in _OF_DATA)
+    report = changed(made.report, findings=kept)
+    if report.errors and not force:
+        raise PreflightError(
+            [Problem(f.place, f"{f.name}: {f.evidence}", f.remedy) for f in report.errors]
+        )
+    return api.Prepared(made.plan, report)
 
 
 def _values(plan: Plan, kind: str, schedule: Schedule, pipeline: Path) -> dict[str, Any]:

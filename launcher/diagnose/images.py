@@ -19,9 +19,9 @@ _TIMES = 8
 """Records that are looked at for each image that is wanted, at least."""
 
 
-def pick(plan: Plan, count: int) -> list[bytes]:
+def pick(plan: Plan, count: int) -> tuple[list[bytes], int]:
     """`count` train records, evenly from all files: each with an object that is no crowd, without a
-    fault, with a source id of its own.
+    fault, with a source id of its own. And how many were seen with a fault.
 
     Raises SpecError when records or label map are missing, DataError when the label map is
     damaged, UsageError when there are not so many.
@@ -39,12 +39,12 @@ def pick(plan: Plan, count: int) -> list[bytes]:
             f"{count} images are asked for, {len(usable)} of the {train.count:,} train records can "
             "be taken: readable, with an object and a source id of their own",
             place=", ".join(train.patterns),
-            remedy=f"--images {len(usable)}"
-            if usable
-            else "`launcher data audit` says what is wrong with each",
+            remedy=(f"--images {len(usable)}, or mend the others: " if usable else "")
+            + "`launcher data audit` says what is wrong with each",
         )
     chosen = [usable[i * len(usable) // count] for i in range(count)]
-    return [_data(train, entry) for entry in chosen]
+    faulty = {(fault.path, fault.number) for fault in train.contents.faults}
+    return [_data(train, entry) for entry in chosen], len(faulty)
 
 
 def paths(plan: Plan, out: Path) -> tuple[str, str]:

@@ -5,7 +5,7 @@ fault in it, and no amount of training mends that. One that can leaves amount, r
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from launcher import api
@@ -27,8 +27,8 @@ STEPS = 400
 _SCORES = 4
 """Checkpoints on the way, so that one sees whether the mAP still rises."""
 _FELL = 0.25
-"""Of the first loss. overfit-coco-tiny had 0.035 of it in the third tenth of its steps, 0.002 in the
-last."""
+"""Of the first loss. overfit-coco-tiny had 0.035 of it in the third tenth of its steps, 0.002 in
+the last."""
 _RISES = 0.05
 """mAP between the last two scores."""
 
@@ -42,8 +42,11 @@ class Asked:
     rate: float | None = None
 
 
-def prepare(spec: JobSpec, asked: Asked, *, replace: bool, force: bool) -> api.Prepared:
-    """Picks the images, writes them and the run's spec beside the runs, and checks.
+def prepare(
+    spec: JobSpec, asked: Asked, *, replace: bool, force: bool, say: Callable[[str], None]
+) -> api.Prepared:
+    """Picks the images, writes them and the run's spec beside the runs, and checks. `say` is told
+    of records that were passed over.
 
     Raises UsageError when the train set has not so many, or a run of this name is there.
     """
@@ -51,7 +54,12 @@ def prepare(spec: JobSpec, asked: Asked, *, replace: bool, force: bool) -> api.P
         raise UsageError(f"{asked.images} images", place="--images", remedy="Give at least 1")
     api.draw(spec)
     plan = api.plan(spec)
-    records = images.pick(plan, asked.images)
+    records, faulty = images.pick(plan, asked.images)
+    if faulty:
+        say(
+            f"warning: {faulty:,} train records with a fault are passed over; a training would "
+            "stop at them. `launcher data audit` tells each"
+        )
     out = derive.folder_of(spec, KIND) / "images"
     sections = _sections(plan, asked, *images.paths(plan, out))
     made = derive.write(plan, KIND, schedule(plan, asked), sections, augment=False)

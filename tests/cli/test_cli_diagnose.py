@@ -86,6 +86,9 @@ def test_a_chain_that_learns(diagnose: Diagnose, scripts: Scripts, work: Path) -
     plan = json.loads((work / "runs" / "demo-overfit" / "plan.json").read_text())
     assert (plan["global_batch"], plan["total_steps"], plan["workers"]) == (3, 20, 1)
 
+    found = json.loads((work / "runs" / "demo-overfit" / "check.json").read_text())["findings"]
+    assert {f["name"] for f in found} <= {"data-shards", "labels", "boxes", "images"}
+
     again = diagnose("overfit", "--images", "3")
     assert again.returncode == 2
     assert "demo-overfit" in again.stderr
@@ -165,6 +168,25 @@ def test_overfit_refuses(
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("error:") == 1
+
+
+def test_an_error_of_the_data_stops_it(inside: Launcher, work: Path) -> None:
+    make_shapes(work / "set", train_images=4, val_images=1, image_size=64, seed=0)
+    (work / "own.yaml").write_text(
+        "name: own\nrecipe: ssd_mobilenet_v2_fpnlite_320\ndata: {dataset: custom, "
+        "train: 'set/train.record-*', val: 'set/val.record-*', label_map: set/label_map.pbtxt, "
+        "num_classes: 2}\n"  # the map has three
+    )
+    few = inside("overfit", "own.yaml", "--images", "2")
+    assert few.returncode == 2
+    assert "1 of the 4 train records can be taken" in few.stderr
+    assert "--images 1, or mend the others: `launcher data audit`" in few.stderr
+    done = inside("overfit", "own.yaml", "--images", "1")
+    assert done.returncode == 3, done.stderr
+    assert "warning: 3 train records with a fault are passed over" in done.stderr
+    assert "error: " in done.stderr
+    assert "labels: " in done.stderr
+    assert not (work / "runs" / "own-overfit").exists()
 
 
 def test_images_without_objects_are_not_taken(inside: Launcher, work: Path) -> None:

@@ -37,6 +37,7 @@ POD_MODULE = "launcher.pod"  # python -m launcher.pod ROLE RUN_ROOT, in a contai
 DRIVER_ROLE = "driver"  # of launcher.pod: in a Ray cluster, the supervisor of the run
 DRIVER_MODULE = "launcher.backends.ray.driver"  # python -m ... RUN_ROOT SUBMISSION
 RAY_JOB_FILE = "ray.json"  # all that the driver knows of a run
+RAY_CONTROL_FILE = "control.json"  # how often the driver was asked to stop
 EXPORTER_MODULE = "launcher.evaluate.export"  # python -m launcher.evaluate.export RUN_ROOT
 VIEWS_MODULE = "launcher.runtime.views"  # python -m launcher.runtime.views PIPELINE OUT
 EXPORT_RECORD = "export.json"  # in an exported folder: run, step, what goes in and comes out

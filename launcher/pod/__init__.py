@@ -5,6 +5,7 @@ folder     the plan's files in the run's folder, put there by whoever comes firs
 greeting   one line between two pods: who I am, which plan, which version
 meeting    all workers find each other before TensorFlow starts: names, ports, plan, storage
 child      the process itself: its output to the container's and the run's log, signals to it
+driver     in a Ray cluster: the folder as a submit leaves it, then the Ray backend's driver
 ending     its exit code for whoever starts pods again, and what is left in the run's folder
 
     python -m launcher.pod worker|evaluator|driver RUN_ROOT

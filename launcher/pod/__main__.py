@@ -5,30 +5,26 @@ backend takes over when the plan is in the run's folder.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from launcher.contract import (
-    DRIVER_MODULE,
     DRIVER_ROLE,
     ENV_ATTEMPT,
     ENV_PARENT_PID,
     ENV_PLAN_DIR,
     ENV_TF_CONFIG,
     EVALUATOR_MODULE,
-    RAY_JOB_FILE,
     WORKER_MODULE,
     RunPaths,
     plan_digest,
     tf_config,
 )
 from launcher.errors import ConfigError, LauncherError, WorkerExit
-from launcher.pod import ending, folder, identity, meeting
+from launcher.pod import driver, ending, folder, identity, meeting
 from launcher.pod.child import Signals, Stopped, write_both
 from launcher.pod.identity import Identity
 from launcher.worker_config import WorkerConfig
@@ -40,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     pod = Pod(args.role, RunPaths(args.root))
     try:
-        code = drive(pod.paths, os.environ) if args.role == DRIVER_ROLE else pod.run(os.environ)
+        if args.role == DRIVER_ROLE:
+            driver.become(pod.paths, Path(_required(os.environ, ENV_PLAN_DIR)), os.environ)
+        code = pod.run(os.environ)
     except Stopped:
         pod.say("stopped before it began")
         code = int(WorkerExit.STOPPED)
@@ -49,16 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(e.worker_exit)
         ending.tell(pod.paths, pod.me, code, str(e))
     return ending.end(pod.paths, pod.me, pod.attempt, code)
-
-
-def drive(paths: RunPaths, env: Mapping[str, str]) -> NoReturn:
-    """Become the driver of the Ray backend. Raises LauncherError."""
-    files = folder.mounted(Path(_required(env, ENV_PLAN_DIR)), RAY_JOB_FILE)
-    folder.publish(paths, files)
-    folder.check_writable(paths, DRIVER_ROLE)
-    submission = str(json.loads(files[RAY_JOB_FILE])["submission"])
-    argv = [sys.executable, "-m", DRIVER_MODULE, str(paths.root), submission]
-    os.execve(sys.executable, argv, dict(env))  # noqa: S606
 
 
 class Pod:

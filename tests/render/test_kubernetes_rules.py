@@ -415,6 +415,8 @@ def test_ray_is_the_version_of_the_extra() -> None:
 
 def test_the_names_of_modules_are_the_ray_backends() -> None:
     from launcher import contract
+    from launcher.backends.ray.channel import Channel
     from launcher.render import ray
 
+    assert Channel(kube.ROOT).control.name == contract.RAY_CONTROL_FILE
     assert (contract.DRIVER_MODULE, contract.RAY_JOB_FILE) == (ray.DRIVER_MODULE, ray.JOB_FILE)

@@ -130,6 +130,7 @@ def our_evaluator(pipeline: Any, data: Path, paths: RunPaths) -> tuple[Any, Any]
     import tensorflow as tf
 
     from launcher.evaluate import ground_truth
+    from launcher.evaluate.both_modes import IMAGES, BothModes
     from launcher.evaluate.detector import Detector
     from launcher.evaluate.process import keep_objects
     from launcher.evaluate.scoring import Scorer
@@ -146,8 +147,13 @@ def our_evaluator(pipeline: Any, data: Path, paths: RunPaths) -> tuple[Any, Any]
     manager.save(checkpoint_number=STEP)
 
     def scorer(certified_from: int) -> Any:
-        return Scorer(paths, truth, detector, lambda: None, certified_from=certified_from)
+        return Scorer(
+            paths, truth, detector, lambda: None, certified_from=certified_from, modes=modes
+        )
 
+    modes = BothModes(detector, truth.images, IMAGES)
+    detector.restore(Path(manager.latest_checkpoint))
+    modes.measure()  # its traces, once in a run too
     scorers = scorer(STEP + 1), scorer(0)
     keep_objects()
     return scorers
@@ -176,7 +182,7 @@ def profile(scorer: Any, paths: RunPaths, options: argparse.Namespace) -> None:
     )
     prefix = follow.prefix(paths.checkpoints, STEP)
     detector.restore(prefix)
-    batches = [batch[2:] for batch in detector._dataset]
+    batches = [batch[2:] for batch in detector.dataset]
     results = scorer._detect()
     scores = coco.score_fast(scorer._dataset, results)
     drawn = scorer._draw(results)
@@ -185,10 +191,11 @@ def profile(scorer: Any, paths: RunPaths, options: argparse.Namespace) -> None:
         "SHA-256 of the checkpoint": lambda: follow.digest(paths.checkpoints, STEP),
         "restore it": lambda: detector.restore(prefix),
         "detect": scorer._detect,
-        "  input alone: read, decode, resize": lambda: [None for _ in detector._dataset],
+        "  input alone: read, decode, resize": lambda: [None for _ in detector.dataset],
         "  network alone": lambda: [predict(*batch) for batch in batches],
         "  network, boxes, suppression": lambda: [detector._infer(*batch) for batch in batches],
         "the 12 numbers": lambda: coco.score_fast(scorer._dataset, results),
+        "losses in both modes": lambda: scorer._modes.measure(),
         "draw the pictures": lambda: scorer._draw(results),
         "write the contact sheet": lambda: write_png(paths.picture(STEP), sheet),
         "write TensorBoard's file": lambda: scorer._board.write(STEP, scores.numbers, drawn),

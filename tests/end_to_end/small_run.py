@@ -233,3 +233,31 @@ run_dir: runs
 """
     )
     return run
+
+
+def blocked_by_a_fifo(run: SmallRun, record: Path) -> list[str]:
+    """Put a FIFO in place of the record file until a worker waits in its open(); who does."""
+    fifo, aside = (record.with_name(f"{kind}-{record.name}") for kind in ("fifo", "aside"))
+    os.mkfifo(fifo)
+    os.link(record, aside)
+    fifo.replace(record)
+    try:
+        run.wait(lambda: who_waits_for_a_fifo(run), "a worker that opens the FIFO", 60)
+    finally:
+        aside.replace(record)
+    return who_waits_for_a_fifo(run)
+
+
+def who_waits_for_a_fifo(run: SmallRun) -> list[str]:
+    return [who for who in ("worker-0", "worker-1") if waits_for_fifo(run.pid(who))]
+
+
+def waits_for_fifo(pid: int) -> bool:
+    """Whether a thread of the process is in the open() of a FIFO that has no writer."""
+    for wchan in Path(f"/proc/{pid}/task").glob("*/wchan"):
+        try:
+            if wchan.read_text() == "wait_for_partner":
+                return True
+        except OSError:
+            continue
+    return False

@@ -13,14 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from launcher.contract import read_jsonl
 from launcher.render.local import LocalJob
 from launcher.run_record import read_train_rows
-from tests.end_to_end.small_run import GLOBAL_BATCH, SINGLE, SmallRun, make_run
+from tests.end_to_end.small_run import (
+    GLOBAL_BATCH,
+    SINGLE,
+    SmallRun,
+    blocked_by_a_fifo,
+    make_run,
+)
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
@@ -107,34 +112,6 @@ def test_input_that_blocks_is_noticed_and_named(run: SmallRun) -> None:
     assert 'launcher/records/framing.py", line' in log  # of the thread that reads
     left = re.sub(r" \(pid \d+\)", "", run.log(attempt, "supervisor"))
     assert f"{named[1]}: left with exit code 75" in left
-
-
-def blocked_by_a_fifo(run: SmallRun, record: Path) -> list[str]:
-    """Put a FIFO in place of the record file until a worker waits in its open(); who does."""
-    fifo, aside = (record.with_name(f"{kind}-{record.name}") for kind in ("fifo", "aside"))
-    os.mkfifo(fifo)
-    os.link(record, aside)
-    fifo.replace(record)
-    try:
-        run.wait(lambda: who_waits_for_a_fifo(run), "a worker that opens the FIFO", 60)
-    finally:
-        aside.replace(record)
-    return who_waits_for_a_fifo(run)
-
-
-def who_waits_for_a_fifo(run: SmallRun) -> list[str]:
-    return [who for who in ("worker-0", "worker-1") if waits_for_fifo(run.pid(who))]
-
-
-def waits_for_fifo(pid: int) -> bool:
-    """Whether a thread of the process is in the open() of a FIFO that has no writer."""
-    for wchan in Path(f"/proc/{pid}/task").glob("*/wchan"):
-        try:
-            if wchan.read_text() == "wait_for_partner":
-                return True
-        except OSError:
-            continue
-    return False
 
 
 @pytest.mark.parametrize("who", [["worker-1"], ["worker-0", "worker-1", "evaluator"]])

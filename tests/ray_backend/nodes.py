@@ -1,7 +1,8 @@
 """A real Ray cluster of several nodes on the loopback device: a head without CPUs, and workers.
 
 Each node is a `ray start --block` with raylet and agents of its own, under an address of its own
-(127.0.0.2, ...), so that one can be lost as a machine is.
+(127.0.0.3, ...), so that one can be lost as a machine is. Ray replaces 127.0.0.1 as a node's address
+by that of the network device, so that the head is 127.0.0.2.
 """
 
 import contextlib
@@ -20,7 +21,8 @@ from typing import Any, Self
 
 from launcher.backends.processes import free_hosts
 
-HEAD = "127.0.0.1"
+HEAD = "127.0.0.2"
+_DASHBOARD = "127.0.0.1"
 _START_SECONDS = 120.0
 _OBJECT_STORE_BYTES = 80_000_000
 
@@ -55,14 +57,14 @@ class Nodes:
 
     @property
     def url(self) -> str:
-        return f"http://{HEAD}:{self._ports[1]}"
+        return f"http://{_DASHBOARD}:{self._ports[1]}"
 
     def start_head(self) -> None:
         """Again, after `kill_head`: at the same address."""
         gcs, dashboard, agent, agent_grpc, client = self._ports
         self._start(
             HEAD, "--head", "--port", gcs, "--num-cpus", "0",
-            "--dashboard-host", HEAD, "--dashboard-port", dashboard,
+            "--dashboard-host", _DASHBOARD, "--dashboard-port", dashboard,
             "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
             "--ray-client-server-port", client, "--temp-dir", str(self._folder),
         )  # fmt: skip
@@ -70,7 +72,7 @@ class Nodes:
 
     def add(self, *, cpus: int = 1) -> str:
         """A node more; its IP address."""
-        number = 2
+        number = 3
         while f"127.0.0.{number}" in self._processes:
             number += 1
         ip = f"127.0.0.{number}"
@@ -126,7 +128,6 @@ class Nodes:
             env={
                 **kept,
                 "PATH": os.pathsep.join([str(here), kept.get("PATH", os.defpath)]),
-                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
                 # A node is given up after 6 s of silence instead of 30.
                 "RAY_health_check_initial_delay_ms": "2000",
                 "RAY_health_check_period_ms": "2000",

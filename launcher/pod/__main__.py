@@ -75,6 +75,9 @@ class Pod:
         if self.me.role == "worker" and self.me.index == 0:
             self.paths.given_up.unlink(missing_ok=True)
         if len(self.me.hosts) > 1:
+            if folder.is_trained(self.paths, config.total_steps):
+                self.say(f"the last step, {config.total_steps}, is done: nothing is left to train")
+                return int(WorkerExit.DONE)
             self.say(f"meeting {len(self.me.hosts) - 1} other workers")
             meeting.meet(self.paths, self.me, plan_digest(files), _version(), self.say)
         argv = [sys.executable, "-m", _MODULES[self.me.role], str(self.paths.root)]

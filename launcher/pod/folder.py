@@ -128,6 +128,20 @@ def _starts(paths: RunPaths, who: str) -> list[int]:
     return found
 
 
+def is_trained(paths: RunPaths, total_steps: int) -> bool:
+    """Whether the checkpoint of the last step is there: then nobody is left to train with. A
+    worker that fails while all leave is started again, and the others are not."""
+    try:
+        listed = (paths.checkpoints / "checkpoint").read_text(errors="replace")
+    except OSError:
+        return False
+    last = f"ckpt-{total_steps}"
+    return (
+        f'/{last}"' in listed.replace('"ckpt', '"/ckpt')
+        and (paths.checkpoints / f"{last}.index").is_file()
+    )
+
+
 def await_token(paths: RunPaths, token: str, seconds: float) -> None:
     """Until this pod sees what worker 0 has written. Raises StorageError: then their folders are
     not the same one, and this worker would train beside the run."""

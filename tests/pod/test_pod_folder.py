@@ -111,6 +111,20 @@ def test_what_the_manifest_should_have_said(env: dict[str, str], what: str) -> N
         read("worker", 2, env)
 
 
+def test_the_last_checkpoint_says_that_all_is_done(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    assert not folder.is_trained(paths, 500)
+    paths.checkpoints.mkdir()
+    state = paths.checkpoints / "checkpoint"
+    state.write_text('all_model_checkpoint_paths: "ckpt-1500"\n')
+    (paths.checkpoints / "ckpt-500.index").touch()
+    assert not folder.is_trained(paths, 500), "it is being written: not in the list yet"
+    for listed in ("ckpt-500", "/mnt/runs/d3/checkpoints/ckpt-500"):
+        state.write_text(f'all_model_checkpoint_paths: "{listed}"\n')
+        assert folder.is_trained(paths, 500)
+    assert not folder.is_trained(paths, 50)
+
+
 # Exit codes
 
 

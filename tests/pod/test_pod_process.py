@@ -75,6 +75,24 @@ def test_a_worker_that_waits_for_others_leaves_when_it_is_told(tmp_path: Path) -
     assert "stopped before it began" in said
 
 
+def test_a_worker_that_failed_at_the_very_end_does_not_wait_for_those_that_left(
+    tmp_path: Path,
+) -> None:
+    plan = plan_of(tmp_path / "runs", "cluster.workers=2")
+    paths = RunPaths(plan.root)
+    plans, hosts = mount(plan, tmp_path / "plan"), ",".join(free_hosts(2))
+    paths.checkpoints.mkdir(parents=True)
+    (paths.checkpoints / f"ckpt-{plan.total_steps}.index").touch()
+    (paths.checkpoints / "checkpoint").write_text(
+        f'model_checkpoint_path: "ckpt-{plan.total_steps}"\n'
+        f'all_model_checkpoint_paths: "ckpt-{plan.total_steps}"\n'
+    )
+    process = start("worker", plan, plans, JOB_COMPLETION_INDEX="1", LAUNCHER_HOSTS=hosts)
+    code, said = end(process, 30)
+    assert code == 0, said
+    assert "nothing is left to train" in said
+
+
 def test_the_environment_of_kubernetes_is_checked(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "runs")
     code, log = end(start("worker", plan, tmp_path / "nothing", JOB_COMPLETION_INDEX="0"))

@@ -29,7 +29,8 @@ from launcher.pod.identity import Identity
 
 ENV_SECONDS = "LAUNCHER_MEETING_SECONDS"
 SECONDS = 900.0
-"""How long a worker waits for the others: a large image is pulled in ten minutes."""
+"""How long a worker waits for the others: a large image is pulled in ten minutes, and a Job lets an
+index that has failed often wait as long before it starts it again."""
 _PAUSE_SECONDS = 1.0
 _TOLD_SECONDS = 30.0
 _STORAGE_SECONDS = 90.0

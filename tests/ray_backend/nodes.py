@@ -1,8 +1,8 @@
 """A real Ray cluster of several nodes on the loopback device: a head without CPUs, and workers.
 
 Each node is a `ray start --block` with raylet and agents of its own, under an address of its own
-(127.0.0.3, ...), so that one can be lost as a machine is. Ray replaces 127.0.0.1 as a node's address
-by that of the network device, so that the head is 127.0.0.2.
+(127.0.0.3, ...), so that one can be lost as a machine is. The head is 127.0.0.2, because Ray
+replaces 127.0.0.1 as a node's address by that of the network device.
 """
 
 import contextlib
@@ -70,13 +70,15 @@ class Nodes:
         )  # fmt: skip
         self._until(HEAD)
 
-    def add(self, *, cpus: int = 1) -> str:
-        """A node more; its IP address."""
+    def add(self, *, cpus: int = 1, without: Path | None = None) -> str:
+        """A node more; its IP address. `without`: a folder that it sees empty, as one where the
+        shared storage is not mounted (needs root)."""
         number = 3
         while f"127.0.0.{number}" in self._processes:
             number += 1
         ip = f"127.0.0.{number}"
-        self._start(ip, "--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus))
+        arguments = ["--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus)]
+        self._start(ip, *arguments, without=without)
         self._until(ip)
         return ip
 
@@ -107,6 +109,10 @@ class Nodes:
             return set()
         return {node["node_ip"] for node in found if node["state"] == "ALIVE"}
 
+    def others(self) -> list[str]:
+        """The nodes that were started and not taken away, without the head."""
+        return [ip for ip in self._processes if ip != HEAD]
+
     def tell(self) -> str:
         return (self._folder / "nodes.log").read_text(errors="replace")[-4000:]
 
@@ -115,7 +121,7 @@ class Nodes:
         with opener.open(self.url + path, timeout=10) as answer:
             return json.load(answer)
 
-    def _start(self, ip: str, *arguments: str) -> None:
+    def _start(self, ip: str, *arguments: str, without: Path | None = None) -> None:
         here = Path(sys.executable).parent
         common = (
             "--block", "--node-ip-address", ip, "--disable-usage-stats",
@@ -123,8 +129,12 @@ class Nodes:
             "--object-store-memory", str(_OBJECT_STORE_BYTES),
         )  # fmt: skip
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST_"))}
+        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"']
         self._processes[ip] = subprocess.Popen(
-            [str(here / "ray"), "start", *arguments, *common],
+            [
+                *([*hide, str(without)] if without else []),
+                *[str(here / "ray"), "start", *arguments, *common],
+            ],
             env={
                 **kept,
                 "PATH": os.pathsep.join([str(here), kept.get("PATH", os.defpath)]),
@@ -145,6 +155,11 @@ class Nodes:
             assert self._processes[ip].poll() is None, f"node {ip} did not start\n{self.tell()}"
             assert time.monotonic() < deadline, f"node {ip} is not seen\n{self.tell()}"
             time.sleep(0.2)
+
+    def remove(self, ip: str) -> None:
+        """As when its machine is shut down."""
+        self._processes[ip].terminate()
+        self._end(ip, 20.0)
 
     def _end(self, ip: str, seconds: float) -> None:
         process = self._processes.pop(ip)

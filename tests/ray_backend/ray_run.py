@@ -29,6 +29,18 @@ class RayRun(SmallRun):
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def pids(self) -> dict[str, int]:
+        """Of the present attempt's workers and of the evaluator, those that there are."""
+        channel, attempt = Channel(self.paths.root), int(self.status()["attempt"])
+        found = {
+            f"worker-{i}": pid
+            for i in range(4)
+            if (pid := mapping(channel.state(attempt, i)).get("pid"))
+        }
+        if evaluator := _process("-m", "launcher.evaluate", str(self.paths.root)):
+            found["evaluator"] = evaluator
+        return found
+
     def worker_pid(self, worker: int, attempt: int | None = None) -> int:
         attempt = int(self.status()["attempt"]) if attempt is None else attempt
         state = Channel(self.paths.root).state(attempt, worker)
@@ -53,6 +65,18 @@ class RayRun(SmallRun):
         """Nothing of the run is left, whatever became of it."""
         self.launcher("cancel", self.name)
         self.launcher("delete", self.name)
+
+
+def _process(*arguments: str) -> int | None:
+    """The pid of the Python process with these first arguments."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if tuple(line[1 : 1 + len(arguments)]) == arguments:
+            return int(entry.parent.name)
+    return None
 
 
 def rays_left(root: Path) -> list[str]:

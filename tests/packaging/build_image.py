@@ -1,7 +1,7 @@
 """Builds the Dockerfile's image where none can be pulled, and tries it as a pod would run it.
 
     make image-test                                  (as root, on Debian)
-    tests/packaging/build_image.py --help
+    .venv/bin/python tests/packaging/build_image.py --help
 
 The base is made by debootstrap (once: it is kept), the image by buildah without a daemon. Then the
 image's user runs in it, on a read-only root: `launcher --help`, `launcher plan`, twenty training
@@ -53,8 +53,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        if not args.keep:
-            store.remove(args.image)
+        store.tidy(None if args.keep else args.image)
     return failed
 
 
@@ -117,12 +116,14 @@ class Store:
         how = ["--isolation", "chroot", "--pull=false", "--tag", image]
         try:
             argv = self.buildah("bud", *how, *given, *secrets, str(ROOT))
-            self.step("build (about 5 minutes)", argv, "build.log")
+            self.step("build (5 to 10 minutes)", argv, "build.log")
         finally:
             config.unlink()
 
-    def remove(self, image: str) -> None:
-        for argv in (("rm", "--all"), ("rmi", "--force", image), ("rmi", "--prune")):
+    def tidy(self, image: str | None) -> None:
+        """Containers and unnamed layers go, and the image if it is named; the base stays."""
+        named = [("rmi", "--force", image)] if image else []
+        for argv in (("rm", "--all"), *named, ("rmi", "--prune")):
             subprocess.run(self.buildah(*argv), capture_output=True, check=False)
 
     def step(self, title: str, argv: Sequence[str], log: str, quiet: bool = False) -> float:

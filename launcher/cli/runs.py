@@ -127,7 +127,9 @@ def _warnings(made: "Prepared") -> list[str]:
 
 
 def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
-    """Say how far a run is, or why it ended. Exit code 1 when it failed.
+    """Say how far a run is, or why it ended.
+
+    Exit code 1 when it failed.
 
     \b
     Examples:

@@ -65,13 +65,10 @@ def test_training_extra_that_is_there_is_not_imported() -> None:
     check_training_extra(lambda name: object())
 
 
-@pytest.mark.parametrize("name", ["ray", "kubernetes"])
-def test_backends_of_later_versions(name: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        backends.get(name)
-    assert str(caught.value) == (
-        f"the {name} backend is not part of this version. Use --backend local"
-    )
+@pytest.mark.parametrize("name", ["local", "ray", "kubernetes"])
+def test_backends_by_name(name: str) -> None:
+    assert name in backends.names()
+    assert backends.get(name).name == name
 
 
 def test_unknown_backend() -> None:

@@ -28,14 +28,15 @@ CASES: list[tuple[list[str], int, str]] = [
         "error: demo: no such run in ./runs or on the list of runs. `launcher list` shows all runs",
     ),
     (
-        ["submit", "demo.yaml", "--backend", "ray"],
+        ["submit", "demo.yaml", "--backend", "ray", "--address", "ray://head:10001"],
         2,
-        "error: the ray backend is not part of this version. Use --backend local",
+        "error: --address: 'ray://head:10001' is not the address of a Ray dashboard. Write it as "
+        "http://HOST:8265",
     ),
     (
         ["submit", "demo.yaml", "--backend", "lokal"],
         2,
-        'error: backend: "lokal" is not a backend. Use local',
+        'error: backend: "lokal" is not a backend. Use local, ray, kubernetes',
     ),
     (
         ["submit", "demo.yaml", "--detach", "--wait"],

@@ -28,7 +28,7 @@ ONE = {
     ),
     "a key like no other": (
         "backend: {zzz: 1}",
-        "s.yaml:3: backend.zzz: unknown key. Known here: kind, kubernetes",
+        "s.yaml:3: backend.zzz: unknown key. Known here: kind, ray, kubernetes",
     ),
     "a key twice": (
         "name: again",

@@ -55,6 +55,9 @@ class Kubelet:
 
     def _patch(self, pod: Any, status: dict[str, Any], terminated: dict[str, Any]) -> None:
         container = pod.spec.containers[0]
+        # A pod that has ended and is called ready still makes the Job controller's update invalid.
+        conditions = [*status.get("conditions", []), *map(_not, ("Ready", "ContainersReady"))]
+        status["conditions"] = conditions
         status["containerStatuses"] = [
             {
                 "name": container.name,
@@ -87,6 +90,10 @@ def until(ask: Callable[[], Any], seconds: float = _SECONDS) -> Any:
 
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _not(kind: str) -> dict[str, Any]:
+    return {"type": kind, "status": "False", "reason": "PodFailed", "lastTransitionTime": now()}
 
 
 def _disrupted(why: str) -> dict[str, Any]:

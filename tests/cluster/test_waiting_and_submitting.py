@@ -56,10 +56,9 @@ def test_image_that_cannot_be_pulled(make_plan: "Callable[..., Plan]", kubelet: 
 @pytest.mark.usefixtures("claims")
 def test_no_node_has_so_many_gpus(make_plan: "Callable[..., Plan]") -> None:
     handle = start(make_plan("cluster.gpus_per_worker=64", "batch.global_batch=2048"))
-    now = eventually(handle.status, lambda now: now.reason is Reason.UNSCHEDULABLE, MINUTE)
-    assert now.state is State.PENDING
+    now = eventually(handle.status, lambda now: "nvidia.com/gpu" in now.message, MINUTE)
+    assert (now.state, now.reason) == (State.PENDING, Reason.UNSCHEDULABLE)
     assert "FailedScheduling" in now.message
-    assert "nvidia.com/gpu" in now.message
 
 
 def test_claim_that_is_missing(make_plan: "Callable[..., Plan]") -> None:

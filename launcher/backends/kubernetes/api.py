@@ -116,7 +116,8 @@ class Api:
         wait = (_CONNECT_SECONDS, _LOG_SECONDS)
         response = self._send("GET", path, query, None, "", wait).response
         try:
-            yield from response.stream(65536)
+            while data := response.read1(65536):  # stream() waits for so many, unless chunked
+                yield data
         except (urllib3.exceptions.HTTPError, OSError) as e:
             raise ConnectionError(f"the log of {pod} broke off ({e})") from e
         finally:

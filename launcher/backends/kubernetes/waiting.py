@@ -32,7 +32,7 @@ def wait_of(members: Sequence[Member], events: Sequence[Json], names: Sequence[s
     `events` are warnings of the namespace, `names` the objects of the run whose events count.
     """
     waiting = [m for m in members if m.phase == "Pending" and not m.leaving]
-    told = _newest(events, {*names, *(m.pod for m in waiting)})
+    told = _newest(events, [*names, *(m.pod for m in waiting)])
     for m in waiting:
         if m.waiting and m.waiting[0] in _IMAGE:
             return Wait(Reason.IMAGE_PULL, _image(m))
@@ -123,14 +123,13 @@ def _text(event: Json) -> str:
     return " ".join(str(event.get("message") or "").split())
 
 
-def _newest(events: Sequence[Json], names: set[str]) -> dict[str, Json]:
-    """The last warning of each object."""
-    found: dict[str, Json] = {}
-    for event in sorted(events, key=_time):
-        name = str((event.get("involvedObject") or {}).get("name"))
-        if name in names:
-            found[name] = event
-    return found
+def _newest(events: Sequence[Json], names: Sequence[str]) -> dict[str, Json]:
+    """The last warning of each object, in the order of the names: the workers' come first."""
+    last = {
+        str((event.get("involvedObject") or {}).get("name")): event
+        for event in sorted(events, key=_time)
+    }
+    return {name: last[name] for name in names if name in last}
 
 
 def _time(event: Json) -> str:

@@ -27,7 +27,7 @@ class Channel:
 
     @property
     def head(self) -> Path:
-        """`{"pid", "address"}`, by the keeper of a Ray of the run's own."""
+        """`{"pid", "host", "address"}`, by the keeper of a Ray of the run's own."""
         return self.root / "ray" / "head.json"
 
     @property

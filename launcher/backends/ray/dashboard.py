@@ -16,7 +16,7 @@ def url_of(root: Path) -> str:
     if job.own:
         from launcher.backends.ray.head import is_alive
 
-        if not is_alive(root):
+        if not is_alive(root):  # or on another machine
             raise UsageError(
                 "its Ray was started for the run, and has ended with it",
                 place=root.name,

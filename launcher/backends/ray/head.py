@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,8 @@ def start(root: Path, say: Callable[[str], None]) -> str:
 
 def stop(root: Path, seconds: float = _STOP_SECONDS) -> None:
     """Idempotent. Returns when the keeper is gone, and with it all of Ray."""
+    if is_elsewhere(root):
+        return
     deadline = time.monotonic() + seconds
     pid = mapping(Channel(root).head).get("pid")
     keeper = _keepers.get(root)
@@ -113,11 +116,19 @@ def await_end(root: Path, seconds: float = _STOP_SECONDS) -> None:
 
 
 def is_alive(root: Path) -> bool:
+    if is_elsewhere(root):
+        return False
     pid = mapping(Channel(root).head).get("pid")
     if not isinstance(pid, int):
         keeper = _keepers.get(root)
         return keeper is not None and keeper.poll() is None
     return _is_keeper(pid, root)
+
+
+def is_elsewhere(root: Path) -> bool:
+    """Whether it was started on another machine, whose loopback device this one cannot reach."""
+    host = mapping(Channel(root).head).get("host")
+    return host is not None and host != socket.gethostname()
 
 
 def is_ours(root: Path) -> bool:
@@ -178,7 +189,7 @@ class Keeper:
                 say("Ray did not start")
                 return
             time.sleep(0.2)
-        head = {"pid": os.getpid(), "address": dashboard.address}
+        head = {"pid": os.getpid(), "address": dashboard.address, "host": socket.gethostname()}
         write_json(Channel(self._root).head, head)
         say(f"Ray is ready: {dashboard.address}")
         while ray.poll() is None and not self._asked and not self._over(dashboard):

@@ -13,6 +13,7 @@ from typing import Any
 from launcher.backends.base import RunStatus
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.head import is_alive as keeper_is_alive
+from launcher.backends.ray.head import is_elsewhere
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.status import read_status, with_progress
 from launcher.contract import Reason, RunPaths, State
@@ -72,6 +73,9 @@ def _asked(root: Path, status: RunStatus) -> RunStatus:
     address = address_of(job)
     if not address:  # its own Ray is starting
         return _unless_late(root, status, job)
+    if job.own and is_elsewhere(root):
+        note = "its Ray is on another machine, and does not answer this one"
+        return _silent(root, status, job) or replace(status, message=status.message or note)
     try:
         told = Dashboard(address).job(job.submission)
     except NotThereError:
@@ -124,16 +128,23 @@ def _unanswered(
     root: Path, status: RunStatus, job: render.RayJob, error: UnreachableError
 ) -> RunStatus:
     """The folder's word counts, while the driver writes it."""
-    silent = _seconds_since(RunPaths(root).status)
     if job.own and not keeper_is_alive(root):
         again = read_status(root)
         return again if again is not None and again.state.ended else _lost(status)
-    if silent > _SILENT_SECONDS:
-        what = f"the cluster at {address_of(job)} does not answer, and the driver has written "
-        return _lost(status, f"{what}nothing for {silent:.0f} s")
+    if lost := _silent(root, status, job):
+        return lost
     note = f"the cluster does not answer ({error.problems[0].place}: {error.problems[0].what})"
     said = f"{status.message}; {note}" if status.message else note
     return replace(status, message=said)
+
+
+def _silent(root: Path, status: RunStatus, job: render.RayJob) -> RunStatus | None:
+    """That it is lost, by the folder alone; None while it is written to."""
+    seconds = _seconds_since(RunPaths(root).status)
+    if seconds <= _SILENT_SECONDS:
+        return None
+    what = f"the cluster at {address_of(job)} does not answer, and the driver has written "
+    return _lost(status, f"{what}nothing for {seconds:.0f} s")
 
 
 def _seconds_since(path: Path) -> float:

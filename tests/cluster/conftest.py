@@ -4,6 +4,7 @@ They run with `-m cluster` only, against the cluster of KUBECONFIG, else that of
 """
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.cluster import up
 from tests.cluster.kubelet import Kubelet
 
 if TYPE_CHECKING:
-    from launcher.backends.base import RunStatus
+    from launcher.backends.base import JobHandle, RunStatus
     from launcher.planning import Plan
 
 
@@ -29,7 +30,7 @@ def cluster(request: pytest.FixtureRequest) -> str:
     path = os.environ.get("KUBECONFIG") or str(up.kubeconfig())
     if not Path(path.split(os.pathsep)[0]).is_file():
         pytest.skip("no KUBECONFIG, and no cluster of `make cluster-up`")
-    os.environ["KUBECONFIG"] = path
+    os.environ["KUBECONFIG"] = os.environ["LAUNCHER_TEST_KUBECONFIG"] = path
     return path
 
 
@@ -39,6 +40,11 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("LAUNCHER_RUN_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launcher.backends.kubernetes.backend._FRESH_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -161,3 +167,19 @@ def eventually(
             pytest.fail(f"after {seconds:g} s it is {now.state} ({now.reason}): {now.message}")
         time.sleep(0.2)
     return now
+
+
+def start(plan: "Plan", **how: bool) -> "JobHandle":
+    """Submitted and remembered, as `launcher submit --detach` does after its checks."""
+    from launcher import api
+
+    return api.start(api.Prepared(plan, None), **how)
+
+
+def kubectl(*args: str, text: str = "") -> str:
+    """As the administrator, whoever the test acts as. Fails with what kubectl says."""
+    path = os.environ["LAUNCHER_TEST_KUBECONFIG"]
+    argv = ["kubectl", f"--kubeconfig={path}", *args]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

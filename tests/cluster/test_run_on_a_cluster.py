@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("claims")]
 
 
-@pytest.fixture(autouse=True)
-def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.backends.kubernetes.backend._FRESH_SECONDS", 0.0)
-
-
 def started(plan: "Plan", kubelet: Kubelet) -> "JobHandle":
     """Submitted as `api.start` does, and all pods at work."""
     from launcher import api

@@ -1,0 +1,201 @@
+"""Submits: what is applied, dry on the server, interrupted, refused, large; what a user types."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher.backends.kubernetes import BACKEND, reading
+from launcher.backends.kubernetes.api import MANAGER, Api
+from launcher.backends.kubernetes.connection import Place
+from launcher.contract import State
+from launcher.errors import UsageError
+from launcher.render.kubernetes import KINDS, objects
+from tests.cluster.conftest import eventually, kubectl, make_claims, start
+from tests.cluster.kubelet import Kubelet
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+pytestmark = pytest.mark.cluster
+
+
+def test_submit_applies_what_render_prints(
+    make_plan: "Callable[..., Plan]", namespace: str
+) -> None:
+    plan = make_plan()
+    handle = start(plan)
+    api = Api(Place("", namespace))
+    for wanted in objects(plan):
+        there = api.get(wanted["apiVersion"], wanted["kind"], wanted["metadata"]["name"])
+        assert there
+        assert is_part(wanted, there), wanted["kind"]
+        assert next(f["manager"] for f in there["metadata"]["managedFields"]) == MANAGER
+    with pytest.raises(UsageError, match="is already running"):
+        BACKEND.check(plan)
+    assert handle.status().submitted == pytest.approx(time.time(), abs=60)
+
+
+def is_part(wanted: Any, there: Any) -> bool:
+    """All that was asked for is there; the server adds defaults."""
+    if isinstance(wanted, dict):
+        return all(k in there and is_part(v, there[k]) for k, v in wanted.items())
+    if isinstance(wanted, list):
+        return len(wanted) == len(there) and all(map(is_part, wanted, there))
+    return bool(wanted == there)
+
+
+def test_server_dry_run_leaves_nothing(make_plan: "Callable[..., Plan]", namespace: str) -> None:
+    made = BACKEND.server_dry_run(make_plan())
+    assert [item["kind"] for item in made["items"]] == ["ConfigMap", "Service", "Job", "Job"]
+    assert all(item["metadata"]["uid"] for item in made["items"])
+    assert reading.all_objects(Api(Place("", namespace)), "d0") == []
+
+
+@pytest.mark.parametrize("many", [1, 2, 3])
+def test_interrupted_submit_is_completed_by_the_next(
+    make_plan: "Callable[..., Plan]", namespace: str, many: int
+) -> None:
+    plan, api = make_plan(), Api(Place("", namespace))
+    for item in objects(plan)[:many]:
+        api.apply(item)
+    before = {i["metadata"]["name"]: i["metadata"]["uid"] for i in reading.all_objects(api, "d0")}
+    handle = start(plan)
+    assert handle.status().state in (State.PENDING, State.RUNNING)
+    after = {i["metadata"]["name"]: i["metadata"]["uid"] for i in reading.all_objects(api, "d0")}
+    assert len(after) == 4
+    assert before.items() <= after.items()  # adopted, not made anew
+
+
+def test_interrupted_submit_of_another_plan_is_removed(
+    make_plan: "Callable[..., Plan]", namespace: str
+) -> None:
+    api = Api(Place("", namespace))
+    old = make_plan("backend.kubernetes.network_policy=true", workers=4)
+    for item in objects(old)[:4]:
+        api.apply(item)
+    assert {i["kind"] for i in reading.all_objects(api, "d0")} >= {"NetworkPolicy", "Job"}
+    start(make_plan())
+    found = reading.all_objects(api, "d0")
+    assert sorted(i["kind"] for i in found) == ["ConfigMap", "Job", "Job", "Service"]
+    workers = next(i for i in found if i["metadata"]["name"] == "d0-worker")
+    assert workers["spec"]["completions"] == 2
+
+
+def test_interrupted_submit_is_told(make_plan: "Callable[..., Plan]", namespace: str) -> None:
+    plan, api = make_plan(), Api(Place("", namespace))
+    for item in objects(plan)[:2]:
+        api.apply(item)
+    from launcher.backends import registry
+
+    registry.remember("d0", plan.root, "kubernetes", api.place.to_json())
+    now = BACKEND.status(plan.root)
+    assert now.state is State.PENDING
+    assert "interrupted before the workers were made" in now.message
+    assert BACKEND.delete(plan.root) is True
+    assert BACKEND.delete(plan.root) is False
+
+
+def test_refused_submit_leaves_nothing(
+    make_plan: "Callable[..., Plan]", namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last object cannot be made: the ones before it are gone again."""
+    plan = make_plan()
+    broken = objects(plan)
+    broken[-1]["spec"]["template"]["spec"]["containers"][0]["image"] = ""
+    monkeypatch.setattr("launcher.render.kubernetes.objects", lambda made: broken)
+    with pytest.raises(UsageError, match=r"refuses jobs/d0-evaluator .*image"):
+        BACKEND.submit(plan)
+    api = Api(Place("", namespace))
+    assert reading.all_objects(api, "d0") == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_submitted_cancelled_and_deleted(
+    make_plan: "Callable[..., Plan]", namespace: str, kind: str
+) -> None:
+    """No controller of JobSet, TFJob and RayJob is there: a run of theirs waits, and goes away."""
+    from launcher import api
+
+    plan = make_plan(f"backend.kubernetes.kind={kind}")
+    handle = start(plan)
+    assert handle.status().state in (State.PENDING, State.RUNNING)
+    made = {(i["kind"], i["metadata"]["name"]) for i in objects(plan)}
+    cluster = Api(Place("", namespace))
+    there = {(i["kind"], i["metadata"]["name"]) for i in reading.all_objects(cluster, "d0")}
+    assert there == made
+    with pytest.raises(UsageError, match="is already running"):
+        BACKEND.check(plan)
+    assert handle.cancel().state is State.CANCELLED
+    assert [i["kind"] for i in reading.all_objects(cluster, "d0")] == ["ConfigMap"]
+    BACKEND.submit(plan, resume=True)
+    assert handle.status().state is not State.CANCELLED
+    handle.cancel()
+    assert api.delete("d0") == handle.root
+
+
+def test_run_that_kubectl_applied_is_found(namespace: str) -> None:
+    """Nobody submitted it: the list of the namespace has it, and from then on its name."""
+    from launcher import api
+
+    manifests = Path(__file__).parents[2] / "manifests"
+    kubectl("apply", "-n", namespace, "-f", str(manifests / "job" / "efficientdet_d0.yaml"))
+    found = api.cluster_runs("kubernetes", namespace=namespace)
+    assert [run.state for run in found] == [State.PENDING]
+    assert api.find(found[0].name).status().name == found[0].name
+    assert BACKEND.cancel(found[0].root) is True
+    assert api.delete(found[0].name) == found[0].root
+
+
+@pytest.mark.usefixtures("claims")
+def test_two_hundred_workers_in_a_constant_number_of_calls(
+    make_plan: "Callable[..., Plan]", kubelet: Kubelet
+) -> None:
+    plan = make_plan("cluster.cpus_per_worker=0.5", "cluster.memory_per_worker=256Mi", workers=200)
+    began = time.monotonic()
+    handle = start(plan)
+    eventually(handle.status, lambda now: now.state is State.RUNNING, 180.0)
+    print(f"200 workers run after {time.monotonic() - began:.1f} s")
+    api = Api(Place("", kubelet.namespace))
+    began = time.monotonic()
+    BACKEND._ask(api, handle.root)
+    print(f"status of 200 workers: {api.calls} calls, {time.monotonic() - began:.2f} s")
+    assert api.calls <= 5
+    assert handle.cancel().state is State.CANCELLED
+
+
+def test_command_line_from_submit_to_delete(
+    make_plan: "Callable[..., Plan]", kubelet: Kubelet, tmp_path: Path, core: Any
+) -> None:
+    """What a user types, in processes of their own."""
+    make_claims(core, kubelet.namespace)
+    spec = tmp_path / "d0.yaml"
+    plan = make_plan()
+    from launcher.spec import to_yaml
+
+    spec.write_text(to_yaml(plan.spec))
+    assert "kind: List" in launcher("submit", str(spec), "--dry-run=server")
+    assert "d0 is started" in launcher("submit", str(spec), "--detach")
+    kubelet.running(2)
+    now = json.loads(launcher("status", "d0", "--json"))
+    assert (now["state"], now["backend"]) == ("RUNNING", "kubernetes")
+    listed = json.loads(
+        launcher("list", "--backend", "kubernetes", "-n", kubelet.namespace, "--json")
+    )
+    assert [run["name"] for run in listed] == ["d0"]
+    assert "d0" in launcher("list")
+    assert "CANCELLED" in launcher("cancel", "d0")
+    assert "deleted" in launcher("delete", "d0")
+    assert "nothing to delete" in launcher("delete", "d0")
+
+
+def launcher(*args: str) -> str:
+    argv = [sys.executable, "-m", "launcher", *args]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

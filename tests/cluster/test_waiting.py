@@ -1,0 +1,111 @@
+"""What a run waits for, told within a minute, with pod or object, reason and event."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from launcher.backends.kubernetes import reading
+from launcher.backends.kubernetes.api import Api
+from launcher.backends.kubernetes.connection import Place
+from launcher.contract import Reason, State
+from launcher.render.kubernetes import objects
+from tests.cluster.conftest import eventually, make_claims, plan_in, start
+from tests.cluster.kubelet import Kubelet, until
+
+if TYPE_CHECKING:
+    from launcher.planning import Plan
+
+pytestmark = pytest.mark.cluster
+MINUTE = 60.0
+"""Within which a user is told what a run waits for."""
+
+
+@pytest.mark.usefixtures("claims")
+def test_image_that_cannot_be_pulled(make_plan: "Callable[..., Plan]", kubelet: Kubelet) -> None:
+    handle = start(make_plan("cluster.image=registry.invalid/missing:1"))
+    now = eventually(handle.status, lambda now: now.reason is Reason.IMAGE_PULL, MINUTE)
+    assert now.state is State.PENDING
+    assert "worker-0 (pod d0-worker-0-" in now.message
+    assert "ImagePullBackOff" in now.message
+    assert "repository does not exist" in now.message
+    assert "cluster.image" in now.message
+
+
+@pytest.mark.usefixtures("claims")
+def test_no_node_has_so_many_gpus(make_plan: "Callable[..., Plan]") -> None:
+    handle = start(make_plan("cluster.gpus_per_worker=64", "batch.global_batch=2048"))
+    now = eventually(handle.status, lambda now: "nvidia.com/gpu" in now.message, MINUTE)
+    assert (now.state, now.reason) == (State.PENDING, Reason.UNSCHEDULABLE)
+    assert "FailedScheduling" in now.message
+
+
+def test_claim_that_is_missing(make_plan: "Callable[..., Plan]") -> None:
+    handle = start(make_plan())
+    now = eventually(handle.status, lambda now: now.reason is Reason.UNSCHEDULABLE, MINUTE)
+    assert 'persistentvolumeclaim "coco" not found' in now.message
+
+
+@pytest.mark.usefixtures("claims")
+def test_quota(core: Any, make_plan: "Callable[..., Plan]", namespace: str) -> None:
+    core.create_namespaced_resource_quota(
+        namespace, {"metadata": {"name": "small"}, "spec": {"hard": {"requests.cpu": "500m"}}}
+    )
+    until(lambda: core.read_namespaced_resource_quota("small", namespace).status.hard)
+    handle = start(make_plan())
+    now = eventually(handle.status, lambda now: now.reason is Reason.QUOTA, MINUTE)
+    assert "job d0-worker: FailedCreate" in now.message
+    assert "exceeded quota: small" in now.message
+
+
+@pytest.mark.usefixtures("claims")
+def test_part_of_the_workers_for_the_quota(
+    core: Any, make_plan: "Callable[..., Plan]", namespace: str
+) -> None:
+    """One runs and waits for the other: still a run that has not started, and why."""
+    core.create_namespaced_resource_quota(
+        namespace, {"metadata": {"name": "small"}, "spec": {"hard": {"requests.cpu": "1500m"}}}
+    )
+    until(lambda: core.read_namespaced_resource_quota("small", namespace).status.hard)
+    handle = start(make_plan())
+    now = eventually(handle.status, lambda now: now.reason is Reason.QUOTA, MINUTE)
+    assert now.state is State.PENDING
+
+
+def test_queue_without_kueue(make_plan: "Callable[..., Plan]") -> None:
+    """Suspended by the render, or by Kueue's webhook: nobody admits it."""
+    plan = make_plan("cluster.queue=gpus")
+    handle = start(plan)
+    kinds = {o["kind"]: o for o in objects(plan)}
+    if not kinds["Job"]["spec"].get("suspend"):
+        api = Api(Place("", plan.spec.backend.kubernetes.namespace or ""))
+        job = reading.read(api, "d0").workers
+        assert job
+        job["metadata"].pop("managedFields")
+        job["spec"]["suspend"] = True
+        api._json("PATCH", api._path(job), {}, {"spec": {"suspend": True}},
+                  "application/merge-patch+json")  # fmt: skip
+    now = eventually(handle.status, lambda now: now.reason is Reason.QUEUED, MINUTE)
+    assert now.state is State.PENDING
+    assert 'queue "gpus"' in now.message
+    assert "Kueue" in now.message
+
+
+def test_pods_that_a_namespace_refuses_are_told(
+    core: Any, restricted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_in(restricted)
+    unsafe = objects(plan)
+    del unsafe[2]["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
+    monkeypatch.setattr("launcher.render.kubernetes.objects", lambda made: unsafe)
+    handle = start(plan)
+    now = eventually(handle.status, lambda now: "PodSecurity" in now.message, MINUTE)
+    assert now.reason is Reason.WAITING
+    assert "runAsNonRoot" in now.message
+
+
+@pytest.mark.usefixtures("kubelet")
+def test_restricted_namespace_admits_the_pods(core: Any, restricted: str) -> None:
+    make_claims(core, restricted)
+    handle = start(plan_in(restricted))
+    eventually(handle.status, lambda now: now.state is State.RUNNING)

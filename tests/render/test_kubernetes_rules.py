@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
 import yaml
 
 from launcher.contract import plan_digest
+from launcher.errors import SpecError
 from launcher.render.kubernetes import KINDS, Kind, objects
 from tests.render import kube
 
@@ -402,6 +404,30 @@ def test_in_a_ray_cluster_each_pod_takes_one_process() -> None:
     assert (head["num-cpus"], head["num-gpus"]) == ("0", "0"), "no worker fits on the head"
     assert (evaluator["num-cpus"], evaluator["num-gpus"]) == ("0", "1"), "nor beside the evaluator"
     assert all(isinstance(v, str) for v in {**head, **worker, **evaluator}.values())
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_the_evaluator_takes_no_workers_gpu(gpus: int) -> None:
+    """It starts before the group: one idle GPU of a worker's node would keep that worker out."""
+    found = made("rayjob", f"evaluate.gpus={gpus}", "backend.ray.resources={fast_disk: 2}")
+    cluster = kube.of_kind(found, "RayJob")["spec"]["rayClusterSpec"]
+    nodes = {"head": cluster["headGroupSpec"]}
+    nodes |= {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+    offered = {}
+    for name, group in nodes.items():
+        text = group["rayStartParams"].get("resources", '"{}"')
+        (word,) = shlex.split(text)  # as bash takes it
+        offered[name] = json.loads(word)
+    needs = json.loads(found[0]["data"]["ray.json"])
+    asked = needs["evaluator_needs"]["resources"]
+    home = "evaluator" if gpus else "head"
+    assert [name for name, has in offered.items() if asked.items() <= has.items()] == [home]
+    assert needs["worker_needs"]["resources"] == offered["worker"] == {"fast_disk": 2}
+
+
+def test_a_custom_resource_is_no_shell() -> None:
+    with pytest.raises(SpecError, match="plain names"):
+        made("rayjob", "backend.ray.resources={'$(touch x)': 1}")
 
 
 def test_ray_is_the_version_of_the_extra() -> None:

@@ -1,5 +1,6 @@
 """What no cluster would take, or what would fail in it an hour later: told before anything else."""
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from launcher.spec.cluster import Volume
 
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _NO_GPUS = ("", "none", "void", "-1")
 
 
@@ -27,6 +29,7 @@ def check(plan: "Plan", names: Names, files: dict[str, str]) -> None:
         *_covered(plan),
         *_environment(plan),
         *_queue(plan),
+        *_resources(plan, names),
         *_size(plan, files),
     ]
     if problems:
@@ -169,6 +172,17 @@ def _queue(plan: "Plan") -> Iterator[Problem]:
             "is for a queue of Kueue, and none is named",
             "Set cluster.queue, or remove it",
         )
+
+
+def _resources(plan: "Plan", names: Names) -> Iterator[Problem]:
+    """KubeRay writes them into a line of bash."""
+    for name in plan.spec.backend.ray.resources if names.kind == "rayjob" else ():
+        if not _PLAIN.fullmatch(name):
+            yield plan.spec.problem(
+                f"backend.ray.resources.{name}",
+                "a RayJob's custom resources have plain names",
+                "Use letters, digits, dashes and _",
+            )
 
 
 def _size(plan: "Plan", files: dict[str, str]) -> Iterator[Problem]:

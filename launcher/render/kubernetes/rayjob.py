@@ -8,6 +8,8 @@ Nothing is retried from outside: a second cluster would start the driver again.
 import json
 import math
 import shlex
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract import DRIVER_ROLE, POD_MODULE
@@ -30,13 +32,20 @@ _DASHBOARD = f"http://127.0.0.1:{DASHBOARD_PORT}"
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Training passes nothing through the object store; by default it is a third of the memory, and
 larger than /dev/shm."""
+EVALUATOR_NODE = "launcher_evaluator"
+"""A custom resource of Ray: one node of the cluster has one of it."""
+
 _HEAD = {"cpu": "2", "memory": "8Gi"}
 """Of a head node that scores nothing: Ray's own processes, the dashboard and the driver."""
 
 
 def described(plan: "Plan", names: Names) -> ray.RayJob:
-    """`ray.json`. The run's name is the submission's: the cluster is the run's own."""
-    return ray.job(plan, (plan.workers,), names.run, _DASHBOARD)
+    """`ray.json`. The run's name is the submission's: the cluster is the run's own.
+
+    The evaluator asks for the node that is meant for it, and not for a worker's idle GPU.
+    """
+    job = ray.job(plan, (plan.workers,), names.run, _DASHBOARD)
+    return replace(job, evaluator_needs=replace(job.evaluator_needs, resources={EVALUATOR_NODE: 1}))
 
 
 def files(plan: "Plan", names: Names) -> dict[str, str]:
@@ -86,22 +95,26 @@ def _head(plan: "Plan", names: Names) -> Object:
     ]
     if role_of(plan, wire.EVALUATOR).gpus:  # which has a pod of its own then
         container["resources"] = {"requests": dict(_HEAD), "limits": dict(_HEAD)}
+        here: dict[str, float] = {}
+    else:
+        here = {EVALUATOR_NODE: 1}
     cpus = plan.spec.backend.ray.evaluator_cpus
-    started = {"dashboard-host": "0.0.0.0", **_start(cpus, 0)}  # noqa: S104
+    started = {"dashboard-host": "0.0.0.0", **_start(cpus, 0, resources=here)}  # noqa: S104
     return {"rayStartParams": started, "template": pods}
 
 
 def _worker_group(plan: "Plan", names: Names) -> Object:
     """One worker a pod: each pod has what one takes."""
     needs = described(plan, names).worker_needs
-    started = _start(needs.cpus, needs.gpus, needs.memory)
+    started = _start(needs.cpus, needs.gpus, needs.memory, plan.spec.backend.ray.resources)
     return _group(wire.WORKER, plan.workers, started, _template(plan, names, wire.WORKER))
 
 
 def _evaluator_group(plan: "Plan", names: Names) -> Object:
     """A pod with the evaluator's GPU and no core that a worker could take."""
     gpus = role_of(plan, wire.EVALUATOR).gpus
-    started = _start(plan.spec.backend.ray.evaluator_cpus, gpus)
+    cpus = plan.spec.backend.ray.evaluator_cpus
+    started = _start(cpus, gpus, resources={EVALUATOR_NODE: 1})
     return _group(wire.EVALUATOR, 1, started, _template(plan, names, wire.EVALUATOR))
 
 
@@ -116,10 +129,17 @@ def _group(name: str, count: int, started: dict[str, str], pods: Object) -> Obje
     }
 
 
-def _start(cpus: float, gpus: int, memory: int = 0) -> dict[str, str]:
-    """What a node offers, said rather than found: Ray counts the cores of the whole machine."""
-    given = {"num-cpus": math.ceil(cpus), "num-gpus": gpus}
+def _start(
+    cpus: float, gpus: int, memory: int = 0, resources: Mapping[str, float] | None = None
+) -> dict[str, str]:
+    """What a node offers, said rather than found: Ray counts the cores of the whole machine.
+
+    KubeRay writes the values into a line of bash as they are: JSON needs quotes around it.
+    """
+    given: dict[str, int | str] = {"num-cpus": math.ceil(cpus), "num-gpus": gpus}
     given |= {"memory": memory} if memory else {}
+    if resources:
+        given["resources"] = json.dumps(json.dumps(dict(resources)))
     given["object-store-memory"] = _OBJECT_STORE_BYTES
     return {name: str(value) for name, value in given.items()}
 

@@ -16,6 +16,7 @@ from launcher.backends.kubernetes.connection import Place
 from launcher.contract import RunPaths
 from launcher.errors import CliExit, UnreachableError, UsageError
 from tests.cluster import proxy as proxies
+from tests.cluster.conftest import start
 from tests.cluster.kubelet import Kubelet, until
 from tests.cluster.proxy import Fault, Proxy
 
@@ -184,3 +185,19 @@ def test_followed_log_grows_in_spite_of_resets(
         with log_file.open("a") as file:
             file.write("2026-11-24T12:01:00.000000000Z stdout F one more\n")
         until(lambda: mine.read_text().splitlines() == [*LINES, "one more"])
+
+
+@pytest.mark.usefixtures("log_file", "claims")
+def test_logs_of_all_attempts_while_their_pods_are_there(
+    make_plan: "Callable[..., Plan]", api: Api, kubelet: Kubelet
+) -> None:
+    handle = start(make_plan(workers=1))
+    kubelet.end(kubelet.running(1)[0], 75)
+    until(lambda: len(kubelet.pods()) == 2)
+    kubelet.running(1)
+    assert list(handle.logs("worker-0", attempt=0)) == LINES
+    assert list(handle.logs("worker-0")) == LINES * 2
+    for pod in kubelet.pods():  # gone: what was copied stays
+        api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod.metadata.name}})
+    until(lambda: not [p for p in kubelet.pods() if p.metadata.deletion_timestamp])
+    assert list(handle.logs("worker-0", attempt=0)) == LINES

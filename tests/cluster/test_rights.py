@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from launcher.contract import State
 from launcher.errors import UsageError
 from tests.cluster import up
 from tests.cluster.conftest import kubectl, start
-from tests.cluster.kubelet import Kubelet
+from tests.cluster.kubelet import Kubelet, until
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -99,3 +100,43 @@ def test_missing_right_is_named(
         start(make_plan()).status()
     assert said in str(caught.value)
     assert "manifests/rbac.yaml" in str(caught.value)
+
+
+def test_in_a_pod_with_its_service_account(
+    make_plan: "Callable[..., Plan]",
+    kubelet: Kubelet,
+    core: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a pod is given instead of a kubeconfig: two variables, and files of the account of
+    manifests/rbac.yaml, with a token that the API server has signed."""
+    from kubernetes.config import incluster_config
+
+    from launcher import api
+    from launcher.backends.kubernetes import connection
+
+    role_rules()
+    kubectl("apply", "-n", kubelet.namespace, "-f", str(RIGHTS))
+    (tmp_path / "token").write_text(kubectl("create", "token", "launcher", "-n", kubelet.namespace))
+    (tmp_path / "namespace").write_text(kubelet.namespace)
+    server = urlsplit(core.api_client.configuration.host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port or 443))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG")
+    authority = core.api_client.configuration.ssl_ca_cert
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", authority)
+    monkeypatch.setattr(connection, "_ACCOUNT", tmp_path)
+    plan = make_plan()
+    here = plan.spec.backend.kubernetes.model_copy(update={"namespace": None})
+    backend = plan.spec.backend.model_copy(update={"kubernetes": here})
+    spec = plan.spec.model_copy(update={"backend": backend})
+    handle = start(plan.model_copy(update={"spec": spec}))
+    assert connection.connect(connection.Place()).place == connection.Place(
+        connection.IN_CLUSTER, kubelet.namespace
+    )
+    assert len(until(kubelet.pods)) == 2
+    assert handle.cancel().state is State.CANCELLED
+    assert api.delete("d0")

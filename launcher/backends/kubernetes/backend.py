@@ -57,6 +57,12 @@ class KubernetesBackend:
 
     def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
         render.objects(plan)
+        if plan.spec.data.synthetic is not None and not folders.is_here(plan.root):
+            raise plan.spec.error(
+                "data.synthetic",
+                f"is drawn where submit runs, and {plan.spec.run_dir} is not mounted here",
+                "Draw it into the volume with `launcher data shapes`, and name its files",
+            )
         api = Api(_wanted(plan))
         before = submitting.check(api, plan, resume=resume, replace=replace)
         root = folders.folder_of(api.place, plan.root)

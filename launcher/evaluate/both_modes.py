@@ -6,7 +6,8 @@ do not (mAP 0.03 in place of 0.42: docs/recipes.md, "Small micro-batches"). So t
 images is computed both ways; no variable of the model changes by it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ def moments_over(config: WorkerConfig, pipeline: Message) -> int:
 
 
 class BothModes:
-    """Measures the detector's present weights; traces its two functions at the first call."""
+    """Measures the detector's present weights; traces its function at the first call."""
 
     def __init__(self, detector: Detector, images: Sequence[ValImage], over: int) -> None:
         """`over` as `moments_over` says, above 0."""
@@ -75,7 +76,7 @@ class BothModes:
         self._by_source_id = {image.source_id: image for image in images}
         self._over = over
         self._count = min(len(images), IMAGES) // over * over
-        self._losses: list[Any] = []
+        self._losses: Any = None
         self._failed = False
 
     def measure(self) -> Modes | None:
@@ -85,9 +86,9 @@ class BothModes:
             return None
         try:
             batch = self._batch()
-            if not self._losses:
-                self._trace(batch)
-            inference, training = (float(loss(*batch)) for loss in self._losses)
+            if self._losses is None:
+                self._losses = self._traced(batch)
+            inference, training = map(float, self._losses(*batch))
         except Exception as e:
             # It is a check beside the scores: whatever goes wrong in it must not cost them.
             self._failed = True
@@ -97,27 +98,29 @@ class BothModes:
             return None
         return Modes(inference, training, self._count, self._over)
 
-    def _trace(self, batch: Sequence[Any]) -> None:
+    def _traced(self, batch: Sequence[Any]) -> Any:
         signature = [tf.TensorSpec(t.shape, t.dtype) for t in batch]
-        model, groups = self._detector.model, self._count // self._over
+        return tf.function(
+            self._both, input_signature=signature, autograph=False
+        ).get_concrete_function()
 
-        def traced() -> Any:
-            made = tf.function(self._loss, input_signature=signature, autograph=False)
-            return made.get_concrete_function()
-
-        inference = traced()
-        with norm_layers.own_moments(model, groups):
-            self._losses = [inference, traced()]
-
-    def _loss(self, images: Any, shapes: Any, boxes: Any, classes: Any, weights: Any) -> Any:
+    def _both(self, images: Any, shapes: Any, boxes: Any, classes: Any, weights: Any) -> Any:
+        """The losses in inference and in training."""
         model = self._detector.model
         model.provide_groundtruth(
             groundtruth_boxes_list=tf.unstack(boxes),
             groundtruth_classes_list=tf.unstack(classes),
             groundtruth_weights_list=tf.unstack(weights),
         )
-        terms = model.loss(model.predict(images, shapes), shapes)
-        return tf.add_n([tf.cast(term, tf.float32) for term in terms.values()])
+
+        def loss() -> Any:
+            terms = model.loss(model.predict(images, shapes), shapes)
+            return tf.add_n([tf.cast(term, tf.float32) for term in terms.values()])
+
+        with _one_assignment(model):
+            inference = loss()
+            with norm_layers.own_moments(model, self._count // self._over):
+                return inference, loss()
 
     def _batch(self) -> list[Any]:
         """images [n, h, w, 3], true shapes [n, 3], boxes [n, m, 4] from 0 to 1, classes [n, m, c],
@@ -154,3 +157,22 @@ class BothModes:
                 classes[i, j, box.category - LABEL_OFFSET] = 1
                 weights[i, j] = 1
         return boxes, classes, weights
+
+
+@contextmanager
+def _one_assignment(model: Any) -> Iterator[None]:
+    """Targets depend on anchors and ground truth alone, and are traced image by image: the second
+    loss takes the first one's."""
+    assign = model._assign_targets
+    made: list[Any] = []
+
+    def once(*arguments: Any, **options: Any) -> Any:
+        if not made:
+            made.append(assign(*arguments, **options))
+        return made[0]
+
+    model._assign_targets = once
+    try:
+        yield
+    finally:
+        model._assign_targets = assign

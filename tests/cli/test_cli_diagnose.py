@@ -109,6 +109,7 @@ def test_a_chain_that_cannot_learn(diagnose: Diagnose, scripts: Scripts) -> None
     done = diagnose("overfit", "--images", "3", "--replace")
     assert done.returncode == 4
     rows = [line for line in done.stdout.splitlines() if line.startswith("  next")]
+    assert "is over 3 images: to tell it from the data, once more with `--set train.norm" in rows[2]
     assert "its mAP still rises" in rows[0]
     assert "the fault is behind it" in rows[1]
 

@@ -33,7 +33,7 @@ def small(folder: Path, classes: int = 3) -> SmallRun:
         f"name: {run.name}\npipeline_config: small.config\nrun_dir: runs\n"
         "data: {train: 'data/train.record-*', val: 'data/val.record-*', dataset: custom, "
         "label_map: data/label_map.pbtxt}\n"
-        "batch: {global_batch: 8, per_replica_batch: 4, lr_scaling: none}\n"
+        "batch: {global_batch: 8, per_replica_batch: 8, lr_scaling: none}\n"
     )
     return run
 
@@ -71,7 +71,8 @@ def test_too_few_steps_are_not_learned_by_heart(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_images_are_learned_and_the_checkpoint_is_a_baseline(tmp_path: Path) -> None:
     run = small(tmp_path)
-    told = diagnose(run, 0, "overfit", "--images", "4", "--steps", "200", "--rate", "0.03")
+    # Eight: batch norm over four images at 64 px gave 0.45 after 200 steps.
+    told = diagnose(run, 0, "overfit", "--images", "8", "--steps", "240", "--rate", "0.05")
     assert told["verdict"]["passed"] is True
     assert told["final"]["mAP"] >= 0.8
 

@@ -10,6 +10,7 @@ from tests.end_to_end.small_run import GLOBAL_BATCH, make_run
 from tests.ray_backend.ray_run import RayRun, rays_left
 
 STEPS = 8
+SNAPSHOT = "ray/train/attempt-0/checkpoint_manager_snapshot.json"
 
 
 @pytest.mark.tensorflow
@@ -30,6 +31,8 @@ def test_demo_in_miniature(tmp_path: Path) -> None:
         assert f"global batch {GLOBAL_BATCH} = 2 replicas" in run.log(0, "worker-0")
         assert [row["step"] for row in read_jsonl(run.paths.eval_metrics)][-1] == STEPS
         assert "2 workers with 1 CPU each" in run.log(0, "supervisor")
+        listed = json.loads(next(run.paths.root.glob(SNAPSHOT)).read_text())
+        assert "learning_rate" in json.dumps(listed), "Ray Train has step and rate of checkpoints"
         assert not rays_left(run.paths.root), "its Ray is stopped with it"
         again = run.launcher("submit", run.spec.name, "--backend", "ray", "--wait")
         assert again.returncode == 2

@@ -83,6 +83,12 @@ def stops(root: Path, submission: str) -> int | None:
     return int(data["stops"]) if data.get("submission") == submission else None
 
 
+def newest_saved(folder: Path) -> int:
+    """The step of the newest checkpoint; 0 when there is none."""
+    steps = (p.stem.removeprefix("ckpt-") for p in folder.glob("ckpt-*.index"))
+    return max((int(s) for s in steps if s.isdecimal()), default=0)
+
+
 def mapping(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is none."""
     data = read_json(path)

@@ -112,7 +112,7 @@ class Driver(Supervisor):
         self._group = Group(self._ray, self._size, order, log)
         self._group.start()
         self._workers = [*self._group.members]
-        log(f"attempt {attempt}: {self._size} workers with {self._ray.worker_needs} each")
+        log(f"attempt {attempt}: {_counted(self._size)} with {self._ray.worker_needs} each")
 
     def _data(self) -> list[str]:
         effective = pipeline.read(self._paths.pipeline)
@@ -175,14 +175,14 @@ class Driver(Supervisor):
         row = {
             "time": time.time(),
             "attempt": self._status.attempt,
-            "step": newest_checkpoint(self._paths.checkpoints),
+            "step": channel.newest_saved(self._paths.checkpoints),
             "submission": self._ray.submission,
             **{name: plan[name] for name in _PLANNED},
         }
         append_jsonl(self._channel.replans, row)
         if isinstance(before, dict) and before.get("workers") != self._size:
             log(
-                f"re-planned: {self._size} workers x {plan['per_replica_batch']} images x "
+                f"re-planned: {_counted(self._size)} x {plan['per_replica_batch']} images x "
                 f"{plan['accumulation_steps']} accumulation steps, global batch "
                 f"{plan['global_batch']} and learning rate {plan['learning_rate']:g} as before"
             )
@@ -201,7 +201,7 @@ class Driver(Supervisor):
         elif self._room_since is None:
             self._room_since = now
         elif now - self._room_since >= self._ray.resize_seconds:
-            self._grow = f"the cluster has room for {found} workers instead of {self._size}"
+            self._grow = f"the cluster has room for {_counted(found)} instead of {self._size}"
         return self._grow
 
 
@@ -215,10 +215,8 @@ _PLANNED = (
 )
 
 
-def newest_checkpoint(folder: Path) -> int:
-    """Its step; 0 when there is none."""
-    steps = (p.stem.removeprefix("ckpt-") for p in folder.glob("ckpt-*.index"))
-    return max((int(s) for s in steps if s.isdecimal()), default=0)
+def _counted(workers: int) -> str:
+    return f"{workers} worker" if workers == 1 else f"{workers} workers"
 
 
 def _lock(root: Path) -> RunLock | None:

@@ -10,7 +10,11 @@ from typing import Any
 import ray
 from ray.train import ScalingConfig
 from ray.train.tensorflow import TensorflowTrainer
-from ray.train.v2.api.config import FailureConfig, RunConfig  # ray.train's, which types hide
+from ray.train.v2.api.config import (
+    CheckpointConfig,
+    FailureConfig,
+    RunConfig,
+)  # ray.train's, which types hide
 
 from launcher.backends.processes import Log
 from launcher.backends.ray import agent
@@ -24,6 +28,16 @@ from launcher.render.supervised import WORKER, Process
 _WORKER_ENV = {"RAY_worker_niceness": "0"}
 """Ray's workers are at nice 15: below the evaluator, and below whatever else a machine does."""
 
+_TELLING = ("died", "dead", "killed", "lost", "exit", "because")
+_WRAPPED_AS = (
+    "cause",
+    "_base_exc",
+    "__cause__",
+    "controller_failure",
+    "health_check_failure",
+    "training_failed_error",
+)
+_POINTERS = 5  # to checkpoints, which Ray Train lists with their metrics (reports.py)
 _LOOK_SECONDS = 0.3
 _CLOSE_SECONDS = 30.0
 _UNPLACED, _PREEMPTED = "WorkerGroupStartupTimeoutError", "PreemptionError"
@@ -51,6 +65,7 @@ class Group:
                 name=f"attempt-{order.attempt}",
                 storage_path=str(self._channel.root / "ray" / "train"),
                 worker_runtime_env={"env_vars": _WORKER_ENV},
+                checkpoint_config=CheckpointConfig(num_to_keep=_POINTERS),
                 failure_config=FailureConfig(
                     max_failures=0, controller_failure_limit=0, max_preemption_failures=0
                 ),
@@ -172,11 +187,17 @@ def _code_and_text(error: BaseException) -> tuple[int, str]:
     for cause in _causes(error):
         if isinstance(cause, agent.WorkerRefusedError):
             return cause.code, cause.message
-    line = next((line for line in str(error).splitlines() if line.strip()), "")
-    text = f"{type(error).__name__}: {line.strip()}"[:400]
+    text = _told(_causes(error)[-1])
     if _causes_named(error, _UNPLACED):
         return int(WorkerExit.STOPPED), f"could not be placed in time ({text})"
     return -int(signal.SIGKILL), f"was lost by Ray ({text})"
+
+
+def _told(error: BaseException) -> str:
+    """What a person wants of Ray's text of many lines: what died, and because of what."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in _TELLING)] or lines
+    return f"{type(error).__name__}: {' '.join(telling[:3])}"[:400]
 
 
 def _causes_named(error: BaseException, name: str) -> bool:
@@ -193,13 +214,7 @@ def _causes(error: BaseException) -> list[BaseException]:
         if not isinstance(one, BaseException) or one in found:
             continue
         found.append(one)
-        for name in (
-            "cause",
-            "_base_exc",
-            "__cause__",
-            "controller_failure",
-            "training_failed_error",
-        ):
+        for name in _WRAPPED_AS:
             if isinstance(more := getattr(one, name, None), BaseException):
                 queue.append(more)
     return found

@@ -2,15 +2,19 @@
 
 import contextlib
 import logging
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import ray.train
+from ray.train import Checkpoint
 from ray.train.v2._internal.execution import context as ray_train_context
 from ray.util.metrics import Gauge
 
+from launcher.backends.ray.channel import newest_saved
 from launcher.backends.status import newest_score
-from launcher.contract import RunPaths, read_json
+from launcher.contract import RunPaths, read_json, write_json
 
 _SECONDS = 2.0
 # Ray Train logs each report, by a logger that it calls after its file.
@@ -28,6 +32,7 @@ class Reporter(threading.Thread):
         self._worker = worker
         self._attempt = attempt
         self._over = threading.Event()
+        self._pointed = newest_saved(paths.checkpoints)
         self._gauges: dict[str, Gauge] = {}
 
     def stop(self) -> None:
@@ -40,7 +45,11 @@ class Reporter(threading.Thread):
             with contextlib.suppress(Exception):  # the group is being ended, or reformed
                 if self._worker == 0:
                     self._measure(metrics)
-                ray.train.report(metrics)
+                ray.train.report(
+                    metrics,
+                    checkpoint=self._checkpoint(),
+                    delete_local_checkpoint_after_upload=True,
+                )
 
     def _metrics(self) -> dict[str, Any]:
         beat = read_json(self._paths.progress(self._worker))
@@ -49,6 +58,18 @@ class Reporter(threading.Thread):
         found = {name: beat[name] for name in _NAMES if beat.get(name) is not None}
         score = newest_score(self._paths.eval_metrics)
         return {**found, _MAP: score[_MAP]} if score else found
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """A pointer to the newest checkpoint, for Ray Train's list: it has the metrics with it. The
+        run's own folder keeps the checkpoints, and Ray no second copy of them."""
+        step = newest_saved(self._paths.checkpoints)
+        if self._worker or step == self._pointed:
+            return None
+        self._pointed = step
+        folder = Path(tempfile.mkdtemp(prefix="launcher-pointer-"))
+        pointer = {"step": step, "checkpoint": str(self._paths.checkpoints / f"ckpt-{step}")}
+        write_json(folder / "pointer.json", pointer)
+        return Checkpoint.from_directory(str(folder))
 
     def _measure(self, metrics: dict[str, Any]) -> None:
         """As Prometheus' `ray_launcher_step` and so on, with the run's name."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.backends import run_folder
@@ -11,7 +12,8 @@ from launcher.backends.ray import channel, head, leftovers
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.ray.truth import address_of, ray_status
-from launcher.contract import RunPaths, State, storage_error
+from launcher.backends.status import read_status, write_status
+from launcher.contract import Reason, RunPaths, State, storage_error
 from launcher.errors import ConfigError, LauncherError, RunFailedError, UnreachableError
 from launcher.render import ray as render
 
@@ -113,11 +115,6 @@ def _ends(root: Path, seconds: float) -> bool:
 
 def _note_cancelled(root: Path) -> None:
     """A driver that never came to say so, or was killed while it saved, has been cancelled too."""
-    from dataclasses import replace
-
-    from launcher.backends.status import read_status, write_status
-    from launcher.contract import Reason
-
     written = read_status(root)
     if written is None or written.state.ended:
         return

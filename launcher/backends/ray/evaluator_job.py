@@ -19,6 +19,7 @@ from launcher.backends.processes import Child
 from launcher.backends.ray import truth
 from launcher.backends.ray.relay import Relay
 from launcher.backends.ray.rest import Dashboard
+from launcher.backends.ray.words import lost_message
 from launcher.backends.status import read_status, write_status
 from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, Reason, State
 from launcher.errors import LauncherError, StorageError
@@ -99,7 +100,7 @@ def note_lost_driver(job: render.RayJob, dashboard: Dashboard) -> None:
                         again,
                         state=State.FAILED,
                         reason=Reason.SUPERVISOR_LOST,
-                        message=truth.lost_message(again.state),
+                        message=lost_message(again.state),
                         updated=time.time(),
                     )
                 )

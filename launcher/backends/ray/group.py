@@ -139,7 +139,6 @@ class RemoteWorker:
         self._state_file = channel.state(order.attempt, index)
         self._state: dict[str, Any] = {}
         self._looked = 0.0
-        self._signalled = False
         log = str(channel.paths.worker_log(order.attempt, index))
         self.process = Process(WORKER, index, ("python", *order.argv), order.env, log)
         self.code: int | None = None

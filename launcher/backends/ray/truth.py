@@ -15,6 +15,7 @@ from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.head import is_alive as keeper_is_alive
 from launcher.backends.ray.head import is_elsewhere
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
+from launcher.backends.ray.words import lost_message
 from launcher.backends.status import read_status, with_progress
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import ConfigError, UnreachableError
@@ -55,14 +56,6 @@ def driver_is_gone(job: render.RayJob, dashboard: Dashboard) -> bool:
         return dashboard.job(job.submission).get("status") in ENDED
     except NotThereError:
         return True
-
-
-def lost_message(state: State) -> str:
-    return (
-        f"the driver of the run is gone without a word (it was killed, or its node or Ray's head "
-        f"is gone); the run was {state}. `launcher submit SPEC --resume` continues it from the "
-        "last checkpoint"
-    )
 
 
 def _asked(root: Path, status: RunStatus) -> RunStatus:

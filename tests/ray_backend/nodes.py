@@ -6,6 +6,7 @@ replaces 127.0.0.1 as a node's address by that of the network device.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ HEAD = "127.0.0.2"
 _DASHBOARD = "127.0.0.1"
 _START_SECONDS = 120.0
 _OBJECT_STORE_BYTES = 80_000_000
+_PR_SET_PDEATHSIG = 1
 
 
 class Nodes:
@@ -77,7 +79,11 @@ class Nodes:
         while f"127.0.0.{number}" in self._processes:
             number += 1
         ip = f"127.0.0.{number}"
-        arguments = ["--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus)]
+        agent, agent_grpc = (host.rpartition(":")[2] for host in free_hosts(2))
+        arguments = [
+            "--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus),
+            "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
+        ]  # fmt: skip
         self._start(ip, *arguments, without=without)
         self._until(ip)
         return ip
@@ -143,6 +149,7 @@ class Nodes:
                 "RAY_health_check_period_ms": "2000",
                 "RAY_health_check_failure_threshold": "3",
             },
+            preexec_fn=_end_with_parent,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -169,6 +176,12 @@ class Nodes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _end_with_parent() -> None:
+    """A test that is killed takes its cluster with it (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _descendants(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ from launcher.data import make_shapes
 from launcher.odapi import label_map, pipeline
 from tests.end_to_end.small_run import DEMO, SIDE, SmallRun
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def small(folder: Path, classes: int = 3) -> SmallRun:
@@ -68,7 +68,6 @@ def test_too_few_steps_are_not_learned_by_heart(tmp_path: Path) -> None:
     assert (modes["images"], modes["moments_over"]) == (4, 4)
 
 
-@pytest.mark.slow
 def test_images_are_learned_and_the_checkpoint_is_a_baseline(tmp_path: Path) -> None:
     run = small(tmp_path)
     # Eight: batch norm over four images at 64 px gave 0.45 after 200 steps.

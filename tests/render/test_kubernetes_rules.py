@@ -422,7 +422,8 @@ def test_the_evaluator_takes_no_workers_gpu(gpus: int) -> None:
     asked = needs["evaluator_needs"]["resources"]
     home = "evaluator" if gpus else "head"
     assert [name for name, has in offered.items() if asked.items() <= has.items()] == [home]
-    assert needs["worker_needs"]["resources"] == offered["worker"] == {"fast_disk": 2}
+    wanted = needs["worker_needs"]["resources"]
+    assert wanted == offered["worker"] == {"fast_disk": 2, "launcher_worker": 1}, "one a pod"
 
 
 def test_a_custom_resource_is_no_shell() -> None:

@@ -32,8 +32,8 @@ _DASHBOARD = f"http://127.0.0.1:{DASHBOARD_PORT}"
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Training passes nothing through the object store; by default it is a third of the memory, and
 larger than /dev/shm."""
-EVALUATOR_NODE = "launcher_evaluator"
-"""A custom resource of Ray: one node of the cluster has one of it."""
+WORKER_NODE, EVALUATOR_NODE = "launcher_worker", "launcher_evaluator"
+"""Custom resources of Ray: each node of a worker has one of the first, one node of the second."""
 
 _HEAD = {"cpu": "2", "memory": "8Gi"}
 """Of a head node that scores nothing: Ray's own processes, the dashboard and the driver."""
@@ -42,10 +42,16 @@ _HEAD = {"cpu": "2", "memory": "8Gi"}
 def described(plan: "Plan", names: Names) -> ray.RayJob:
     """`ray.json`. The run's name is the submission's: the cluster is the run's own.
 
-    The evaluator asks for the node that is meant for it, and not for a worker's idle GPU.
+    Each process asks for a node that is meant for it: the evaluator would take a worker's idle GPU,
+    and two small workers would share a pod while another one stays empty.
     """
     job = ray.job(plan, (plan.workers,), names.run, _DASHBOARD)
-    return replace(job, evaluator_needs=replace(job.evaluator_needs, resources={EVALUATOR_NODE: 1}))
+    here = {**plan.spec.backend.ray.resources, WORKER_NODE: 1.0}
+    return replace(
+        job,
+        worker_needs=replace(job.worker_needs, resources=here),
+        evaluator_needs=replace(job.evaluator_needs, resources={EVALUATOR_NODE: 1.0}),
+    )
 
 
 def files(plan: "Plan", names: Names) -> dict[str, str]:
@@ -97,16 +103,16 @@ def _head(plan: "Plan", names: Names) -> Object:
         container["resources"] = {"requests": dict(_HEAD), "limits": dict(_HEAD)}
         here: dict[str, float] = {}
     else:
-        here = {EVALUATOR_NODE: 1}
+        here = {EVALUATOR_NODE: 1.0}
     cpus = plan.spec.backend.ray.evaluator_cpus
     started = {"dashboard-host": "0.0.0.0", **_start(cpus, 0, resources=here)}  # noqa: S104
     return {"rayStartParams": started, "template": pods}
 
 
 def _worker_group(plan: "Plan", names: Names) -> Object:
-    """One worker a pod: each pod has what one takes."""
+    """One worker a pod: each pod has exactly what one takes."""
     needs = described(plan, names).worker_needs
-    started = _start(needs.cpus, needs.gpus, needs.memory, plan.spec.backend.ray.resources)
+    started = _start(needs.cpus, needs.gpus, needs.memory, needs.resources)
     return _group(wire.WORKER, plan.workers, started, _template(plan, names, wire.WORKER))
 
 
@@ -114,7 +120,7 @@ def _evaluator_group(plan: "Plan", names: Names) -> Object:
     """A pod with the evaluator's GPU and no core that a worker could take."""
     gpus = role_of(plan, wire.EVALUATOR).gpus
     cpus = plan.spec.backend.ray.evaluator_cpus
-    started = _start(cpus, gpus, resources={EVALUATOR_NODE: 1})
+    started = _start(cpus, gpus, resources={EVALUATOR_NODE: 1.0})
     return _group(wire.EVALUATOR, 1, started, _template(plan, names, wire.EVALUATOR))
 
 

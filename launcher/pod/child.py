@@ -59,7 +59,7 @@ class Signals:
         return code if code >= 0 else 128 - code
 
 
-_LAST_WORDS_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
 """A grandchild may hold the pipe open after the child has left."""
 
 

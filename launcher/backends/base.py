@@ -140,7 +140,15 @@ class JobHandle:
 
     def results(self) -> Results:
         """All scores so far, and the target they are compared with."""
+        if collect := getattr(self.backend, "collect", None):
+            collect(self.root)
         return read_results(self.paths, self.name, self.status().state)
+
+    @property
+    def elsewhere(self) -> str:
+        """Where the run's files are when this machine does not see them; empty: it does."""
+        tell = getattr(self.backend, "elsewhere", None)
+        return str(tell(self.root)) if tell else ""
 
     def cancel(self, timeout: float | None = None) -> RunStatus:
         """Save a checkpoint and stop. Does nothing to a run that has ended."""

@@ -41,6 +41,8 @@ def show_results(
         typer.echo(line)
     for line in history(found) if with_history else ():
         typer.echo(line)
+    if handle.elsewhere:
+        typer.echo(f"  {'note':<8} {handle.elsewhere}")
 
 
 def finish(handle: "JobHandle", end: "RunStatus", as_json: bool) -> None:

@@ -157,6 +157,31 @@ def make_claims(core: Any, namespace: str) -> None:
         )
 
 
+@pytest.fixture
+def container_log(core: Any, namespace: str, tmp_path: Path) -> Callable[[list[str]], Path]:
+    """What all containers of the namespace have written, as the simulated kubelet gives it."""
+    from kubernetes import client
+
+    def write(lines: list[str]) -> Path:
+        path = tmp_path / "container.log"
+        stamp = "2026-11-24T12:00:{:02d}.{:09d}Z stdout F {}\n"
+        path.write_text("".join(stamp.format(i // 10, i, line) for i, line in enumerate(lines)))
+        item = {
+            "apiVersion": "kwok.x-k8s.io/v1alpha1",
+            "kind": "ClusterLogs",
+            "metadata": {"name": namespace},
+            "spec": {
+                "selector": {"matchNamespaces": [namespace]},
+                "logs": [{"logsFile": str(path), "follow": True}],
+            },
+        }
+        custom = client.CustomObjectsApi(core.api_client)
+        custom.create_cluster_custom_object("kwok.x-k8s.io", "v1alpha1", "clusterlogs", item)
+        return path
+
+    return write
+
+
 def eventually(
     ask: "Callable[[], RunStatus]", good: "Callable[[RunStatus], object]", seconds: float = 60.0
 ) -> "RunStatus":

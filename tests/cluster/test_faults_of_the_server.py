@@ -134,25 +134,8 @@ LINES = [f"line {i} of the log" for i in range(200)]
 
 
 @pytest.fixture
-def log_file(core: Any, namespace: str, tmp_path: Path) -> Path:
-    """What the containers of the namespace have written, as their simulated kubelet gives it."""
-    from kubernetes import client
-
-    path = tmp_path / "container.log"
-    stamp = "2026-11-24T12:00:{:02d}.{:09d}Z stdout F {}\n"
-    path.write_text("".join(stamp.format(i // 10, i, text) for i, text in enumerate(LINES)))
-    item = {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "ClusterLogs",
-        "metadata": {"name": namespace},
-        "spec": {
-            "selector": {"matchNamespaces": [namespace]},
-            "logs": [{"logsFile": str(path), "follow": True}],
-        },
-    }
-    custom = client.CustomObjectsApi(core.api_client)
-    custom.create_cluster_custom_object("kwok.x-k8s.io", "v1alpha1", "clusterlogs", item)
-    return path
+def log_file(container_log: "Callable[[list[str]], Path]") -> Path:
+    return container_log(LINES)
 
 
 @pytest.mark.usefixtures("log_file", "claims")

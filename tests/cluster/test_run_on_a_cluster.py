@@ -164,6 +164,32 @@ def test_evaluator_fails_after_the_training(
     assert "the training is complete; evaluator" in now.message
 
 
+def test_scores_come_through_the_pods(
+    make_plan: "Callable[..., Plan]",
+    kubelet: Kubelet,
+    container_log: "Callable[[list[str]], object]",
+) -> None:
+    """Its folder is on a volume that is not mounted here; the target is judged all the same."""
+    from launcher.cli import outcome
+    from launcher.errors import TargetMissedError
+
+    plan = make_plan("evaluate.target_map=33.6", workers=1)
+    last = f"12:26:05 step {plan.total_steps}: mAP 0.3150, AP50 0.5010, 2000 detections (1.0 images"
+    container_log(["12:24:50 step 7: mAP 0.0100, AP50 0.0200, 9 detections (", last])
+    handle = started(plan, kubelet)
+    kubelet.end(kubelet.running(1)[0], 0)
+    kubelet.end(kubelet.running(1, "evaluator")[0], 0)
+    eventually(handle.status, lambda now: now.state is State.SUCCEEDED)
+    found = handle.results()
+    assert [row["step"] for row in found.history] == [7, plan.total_steps]
+    assert found.final is not None
+    assert (found.final["mAP"], found.final["AP50"]) == (0.315, 0.501)
+    assert found.target_met is False
+    with pytest.raises(TargetMissedError, match=r"mAP 31\.5 is below the target 33\.6"):
+        outcome.raise_miss(handle)
+    assert handle.status().progress.last_map == 0.315
+
+
 def test_cancel_saves_keeps_the_plan_and_may_be_repeated(
     make_plan: "Callable[..., Plan]", kubelet: Kubelet
 ) -> None:

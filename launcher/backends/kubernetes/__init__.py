@@ -11,6 +11,7 @@ waiting       why a run does not start: image, quota, no node, queue
 state         state, reason and evidence from all of that
 folders       the run's files, as far as this machine sees them
 logs          logs of pods as files
+scores        scores from the evaluator's log, where its files are not here
 backend       the Backend
 """
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from launcher import planning
 from launcher.backends import registry, run_folder
 from launcher.backends.base import JobHandle, RunStatus
-from launcher.backends.kubernetes import folders, logs, reading, submitting
+from launcher.backends.kubernetes import folders, logs, reading, scores, submitting
 from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.reading import Cluster
 from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, judge
 from launcher.backends.status import heartbeats, progress_of
-from launcher.contract import Reason, State
+from launcher.contract import Reason, RunPaths, State, read_json
 from launcher.errors import UsageError
 from launcher.render import kubernetes as render
+from launcher.render.kubernetes.names import EVALUATOR
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -162,6 +163,17 @@ class KubernetesBackend:
             remedy="`launcher submit SPEC --resume` starts it again; what is scored stays scored",
         )
 
+    def collect(self, root: Path) -> None:
+        """The scores that its evaluator has printed, where its own files are not here."""
+        if not folders.is_copy(root):
+            return
+        with logs.copied(_api_of(root), root.name, root, follow=False, role=EVALUATOR):
+            scores.collect(root)
+
+    def elsewhere(self, root: Path) -> str:
+        """Where its scores are when they are not here; empty: they are."""
+        return folders.elsewhere(root, read_json(RunPaths(root).plan) or {})
+
     def logs(self, root: Path, *, follow: bool) -> AbstractContextManager[None]:
         return logs.copied(_api_of(root), root.name, root, follow=follow)
 
@@ -189,7 +201,7 @@ def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
         root=root,
         state=said.state,
         reason=said.reason,
-        message=_with_place(said, found, root),
+        message=_message(said, found, root),
         attempt=said.attempt,
         restarts=said.restarts,
         total_steps=int(found.plan.get("total_steps") or 0),
@@ -200,14 +212,19 @@ def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
     return _with_progress(status, root)
 
 
-def _with_place(said: Judgement, found: Cluster, root: Path) -> str:
-    """Where scores and checkpoints are, when it has ended and they are not here."""
-    if said.state is not State.SUCCEEDED or not folders.is_copy(root) or folders.has_scores(root):
-        return said.message
-    return (
-        f"scores and checkpoints are in {found.root} on the volume of the pods, which is not "
-        f"mounted here: `kubectl logs job/{found.names.evaluator}` has the scores"
-    )
+def _message(said: Judgement, found: Cluster, root: Path) -> str:
+    """With where the scores are when it has ended, and with the plan of half the batch when
+    memory was short."""
+    if said.state is State.SUCCEEDED and folders.is_copy(root):
+        return folders.elsewhere(root, found.plan)
+    images = int(found.plan.get("per_replica_batch") or 0)
+    if said.reason is Reason.OOM_KILLED and images > 1 and images % 2 == 0:
+        steps = 2 * int(found.plan.get("accumulation_steps") or 1)
+        return (
+            f"{said.message}. batch.per_replica_batch={images // 2} with {steps} accumulation steps"
+            f" keeps the global batch of {found.plan.get('global_batch')}"
+        )
+    return said.message
 
 
 def _with_progress(status: RunStatus, root: Path) -> RunStatus:
@@ -217,7 +234,8 @@ def _with_progress(status: RunStatus, root: Path) -> RunStatus:
     beats = heartbeats(root)
     if not beats:
         done = status.reason in (Reason.TRAINED, Reason.SCORED)
-        return replace(status, step=status.total_steps if done else 0)
+        step = status.total_steps if done else 0
+        return replace(status, step=step, progress=progress_of(root, status))
     newest = max(int(beat.get("attempt") or 0) for beat in beats)
     step = min(int(b["step"]) for b in beats if int(b.get("attempt") or 0) == newest)
     seen = replace(status, attempt=max(status.attempt, newest), step=step)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from launcher.backends import registry
 from launcher.backends.kubernetes.connection import Place
@@ -46,8 +47,15 @@ def remove_copy(root: Path) -> None:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def has_scores(root: Path) -> bool:
-    return RunPaths(root).eval_metrics.is_file()
+def elsewhere(root: Path, plan: Mapping[str, Any]) -> str:
+    """What to do about files that the pods have and this machine does not; empty: it has them."""
+    if not is_copy(root):
+        return ""
+    scores = RunPaths(Path(str(plan.get("root") or root.name))).eval_metrics
+    return (
+        f"all twelve numbers, pictures and checkpoints are in {scores.parent.parent} on a volume "
+        "that is not mounted here; mAP and AP50 are what the evaluator has printed"
+    )
 
 
 def _copies() -> Path:

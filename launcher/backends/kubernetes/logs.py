@@ -28,12 +28,13 @@ _SCAN_SECONDS = 3.0
 
 
 @contextmanager
-def copied(api: Api, name: str, root: Path, *, follow: bool) -> Iterator[None]:
+def copied(api: Api, name: str, root: Path, *, follow: bool, role: str = "") -> Iterator[None]:
     """Within it the files below `root`/logs are as new as the pods' logs; with `follow` they grow
-    until it is left. Pods whose own files are there already are left alone."""
+    until it is left. Pods whose own files are there already are left alone. role: only theirs."""
     stop = threading.Event()
     if not follow:
-        members = [m for m in reading.read(api, name).members() if _wanted(m, root)]
+        members = [m for m in reading.read(api, name).members() if role in ("", m.role)]
+        members = [m for m in members if _wanted(m, root)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda m: Copy(api, m, root).once(), members))
         yield

@@ -17,7 +17,7 @@ _INSTALL = {
 }
 
 
-class NotFoundError(LauncherError):
+class NotFoundError(UsageError):
     """The object or its whole kind is not there: for the caller to judge."""
 
 
@@ -34,7 +34,8 @@ def refusal(code: int, body: Any, server: str, method: str, path: str) -> Launch
     if code == 403:
         return _forbidden(text, server)
     if code == 404:
-        return NotFoundError(_absent(path, text), place=server)
+        remedy = "Create it, or name another one" if 'namespaces "' in text else ""
+        return NotFoundError(_absent(path, text), place=server, remedy=remedy)
     if code in (400, 409, 422):
         return UsageError(
             f"the server refuses {_object(path)} ({code}): {text}",

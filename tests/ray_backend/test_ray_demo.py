@@ -15,7 +15,7 @@ SNAPSHOT = "ray/train/attempt-0/checkpoint_manager_snapshot.json"
 
 @pytest.mark.tensorflow
 def test_demo_in_miniature(tmp_path: Path) -> None:
-    make_run(tmp_path, steps=STEPS, checkpoint_steps=4)
+    make_run(tmp_path, steps=STEPS, checkpoint_steps=4, stall_seconds=120.0)
     run = RayRun(tmp_path, patience=500.0)
     try:
         done = run.launcher("submit", run.spec.name, "--backend", "ray", "--wait", "--json")

@@ -77,6 +77,11 @@ def test_ray_does_not_see_the_variable_that_would_override(monkeypatch: pytest.M
     import os
 
     monkeypatch.setenv("RAY_ADDRESS", "http://10.0.0.9:8265")
-    with clean_environment():
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
+    with clean_environment("http://10.0.0.5:8265"):
         assert "RAY_ADDRESS" not in os.environ
+        assert "HTTP_PROXY" in os.environ
+    with clean_environment("http://127.0.0.1:8265"):
+        assert "HTTP_PROXY" not in os.environ, "what is for this machine goes to no proxy"
+    assert os.environ["HTTP_PROXY"] == "http://proxy:3128"
     assert os.environ["RAY_ADDRESS"] == "http://10.0.0.9:8265"

@@ -176,6 +176,9 @@ def test_a_restart_of_the_head_is_told_and_resumed_to_the_end(run: RayRun, clust
     assert run.told()["reason"] == "supervisor-lost"
     listed = json.loads(run.launcher("list", "--json").stdout)
     assert "RUNNING" not in json.dumps(listed)
+    page = run.launcher("dashboard", run.name)
+    assert page.returncode == 2
+    assert "does not know its job" in page.stderr
     cluster.add()
     cluster.add()
     run.submit("--resume")

@@ -5,12 +5,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from launcher.backends.ray.rest import LOOPBACK
 from launcher.errors import UsageError
 from launcher.spec import JobSpec
 
 ENV = "RAY_ADDRESS"
 _OVERRIDING = (ENV, "RAY_API_SERVER_ADDRESS", "RAY_JOB_HEADERS")
+_PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _DASHBOARD_PORT = 8265
 
 
@@ -56,9 +59,12 @@ def normal(address: str, place: str) -> str:
 
 
 @contextmanager
-def clean_environment() -> Iterator[None]:
-    """Without the variables that would silently replace an address given to Ray (ray#36064)."""
+def clean_environment(url: str = "") -> Iterator[None]:
+    """Without the variables that would silently replace an address given to Ray (ray#36064), or
+    send what is for this machine to a proxy."""
     kept = {name: os.environ.pop(name) for name in _OVERRIDING if name in os.environ}
+    if urlsplit(url).hostname in LOOPBACK:
+        kept |= {name: os.environ.pop(name) for name in _PROXIES if name in os.environ}
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ SECONDS = 8.0
 """An unreachable address is told within 10 s."""
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -40,7 +40,7 @@ class Dashboard:
     def __init__(self, address: str, seconds: float = SECONDS) -> None:
         self.address = address.rstrip("/")
         self._seconds = seconds
-        self._local = urllib.parse.urlsplit(address).hostname in _LOOPBACK
+        self._local = urllib.parse.urlsplit(address).hostname in LOOPBACK
 
     def version(self) -> Version:
         found = self._json("GET", "/api/version")

@@ -29,7 +29,7 @@ def submit(address: str, request: dict[str, Any]) -> None:
     }
     from ray.job_submission import JobSubmissionClient
 
-    with clean_environment(), _quiet():
+    with clean_environment(address), _quiet():
         try:
             JobSubmissionClient(address).submit_job(**{**request, "runtime_env": environment})
         except (RuntimeError, ValueError, ConnectionError) as e:

@@ -204,13 +204,22 @@ def delete(name: str, run_dir: str | os.PathLike[str] | None = None) -> Path | N
     return root
 
 
-def evaluate(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHandle:
+def evaluate(
+    name: str, run_dir: str | os.PathLike[str] | None = None, backend: str | None = None
+) -> JobHandle:
     """Score the newest checkpoint of a run that has ended, in the foreground.
 
     A run whose training is complete has SUCCEEDED when its last checkpoint is scored. Raises
-    UsageError while it runs, RunFailedError when the evaluator fails.
+    UsageError while it runs, or when `backend` is another one than the run's; RunFailedError when
+    the evaluator fails.
     """
     handle = find(name, run_dir)
+    if backend not in (None, handle.backend.name):
+        raise UsageError(
+            f"is a run of the {handle.backend.name} backend, which scores it",
+            place=name,
+            remedy="Leave out --backend",
+        )
     handle.backend.evaluate(handle.root)
     return handle
 

@@ -288,8 +288,18 @@ def _statuses(handles: "list[JobHandle]") -> "list[RunStatus]":
     return found
 
 
-def evaluate(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:
+def evaluate(
+    name: RunName,
+    run_dir: RunDir = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", metavar="NAME", help="The run's own, which is the default."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Score the newest checkpoint of a run that has ended.
+
+    Where it ran: on this machine, or as a job of its cluster.
 
     \b
     Example:
@@ -298,6 +308,6 @@ def evaluate(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> 
     from launcher import api
     from launcher.cli import outcome
 
-    handle = api.evaluate(name, run_dir)
+    handle = api.evaluate(name, run_dir, backend)
     outcome.show_results(handle, as_json)
     outcome.raise_miss(handle)

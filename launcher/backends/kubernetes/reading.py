@@ -18,7 +18,6 @@ from launcher.render.kubernetes.names import Names
 Json = dict[str, Any]
 
 _WORKLOAD = ("kueue.x-k8s.io/v1beta1", "Workload")
-_MOST_EVENTS = "500"
 _OTHERS = (
     ("v1", "Service"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
@@ -110,15 +109,17 @@ def look(api: Api, found: Cluster) -> Seen:
     workers = group(found.workers) if found.workers else None
     members = found.members()
     queue = str(_cluster_of(found.plan).get("queue") or "")
-    waits = any(m.phase == "Pending" for m in members) or not members
     ended = workers is not None and workers.succeeded is not None
-    events: Sequence[Json] = ()
-    if found.workers and (waits or not ended) and not found.cancelled:
-        events = api.list("v1", "Event", fieldSelector="type!=Normal", limit=_MOST_EVENTS)
+    holders = [item for item in (found.workers, found.evaluator) if item]
+    objects = [item["metadata"]["name"] for item in holders]
+    events: list[Json] = []
+    if found.workers and not found.cancelled and _waits(found, members, ended):
+        for name in [*objects, *_first_waiting(members)]:
+            selector = f"involvedObject.name={name},type!=Normal"
+            events += api.list("v1", "Event", fieldSelector=selector)
     workloads = None
     if queue and found.workers and workers and workers.suspended and not ended:
         workloads = tuple(owned(api.list(*_WORKLOAD), found.workers))
-    holders = [item for item in (found.workers, found.evaluator) if item]
     return Seen(
         count=int(found.plan.get("workers") or 1),
         queue=queue,
@@ -129,8 +130,24 @@ def look(api: Api, found: Cluster) -> Seen:
         members=members,
         events=tuple(events),
         workloads=workloads,
-        objects=tuple(item["metadata"]["name"] for item in holders),
+        objects=tuple(objects),
     )
+
+
+def _waits(found: Cluster, members: Sequence[Member], ended: bool) -> bool:
+    """Whether something that should run does not: only then it is asked why."""
+    if any(m.phase == "Pending" for m in members):
+        return True
+    at_work = [m for m in members if m.running or m.phase == "Succeeded"]
+    missing = sum(m.role == wire.WORKER for m in at_work) < int(found.plan.get("workers") or 1)
+    unscored = found.has_evaluator and not any(m.role == wire.EVALUATOR for m in members)
+    return (missing and not ended) or unscored
+
+
+def _first_waiting(members: Sequence[Member]) -> list[str]:
+    """A pod of each role: the others of it wait for the same."""
+    waiting = {m.role: m.pod for m in reversed(members) if m.phase == "Pending" and not m.leaving}
+    return list(waiting.values())
 
 
 def all_objects(api: Api, name: str) -> list[Json]:

@@ -31,7 +31,7 @@ cluster-down: ## stop what cluster-up started, and remove its state
 	@.venv/bin/python -m tests.cluster.up down
 
 cluster-test: setup ## the tests against a cluster: that of KUBECONFIG, else that of cluster-up
-	@.venv/bin/pytest -m cluster tests/cluster
+	@.venv/bin/pytest -n 4 -m cluster tests/cluster
 
 image-test: setup ## build the Dockerfile without pulling an image, and train in it (as root; buildah, debootstrap)
 	@.venv/bin/python tests/packaging/build_image.py

@@ -45,10 +45,11 @@ def publish(paths: RunPaths, files: Mapping[str, str]) -> bool:
         raise storage_error(e, paths.root) from e
     if there == files:
         return False
-    if there["plan.json"] is not None:
+    if None not in there.values():  # else another pod is writing them
         _refuse_another(paths, there, files)
-    for name, text in files.items():
-        write_text(paths.root / name, text)
+    # plan.json last: where it is, the others are, and what is there is a whole run's.
+    for name in sorted(files, key=lambda name: name == paths.plan.name):
+        write_text(paths.root / name, files[name])
     return True
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,22 @@ def test_the_plan_is_published_once(tmp_path: Path) -> None:
     assert not folder.publish(paths, files()), "the others find it there"
     assert paths.plan.stat().st_ino == before
     assert {p.name for p in paths.root.iterdir()} == set(files())
+
+
+def test_all_pods_may_publish_at_once(tmp_path: Path) -> None:
+    """Whichever of the files another pod has already written."""
+    made = files()
+    for there in range(8):
+        paths = RunPaths(tmp_path / str(there))
+        paths.root.mkdir()
+        for i, name in enumerate(made):
+            if there >> i & 1:
+                (paths.root / name).write_text(made[name])
+        assert folder.publish(paths, made) is (there != 7)
+        assert {name: (paths.root / name).read_text() for name in made} == made
+    with ThreadPoolExecutor(16) as pool:
+        crowd = [RunPaths(tmp_path / "crowd")] * 64
+        assert any(pool.map(lambda paths: folder.publish(paths, made), crowd))
 
 
 def test_another_division_of_the_same_batch_continues_the_run(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ way twice. So a lost connection is tried again for some seconds, and 429 is wait
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -208,14 +208,6 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as e:
             return None, _cause(e)
         return reply, ""
-
-
-def in_order(
-    items: Sequence[Json], act: Callable[[Json], object], done: Callable[[], None]
-) -> None:
-    for item in items:
-        act(item)
-        done()
 
 
 def _unreachable(connection: Connection, why: str) -> UnreachableError:

@@ -6,7 +6,6 @@ means nothing: only the pod's own state says that nothing more will come.
 """
 
 import threading
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -91,6 +90,7 @@ class Copy:
         self._pod = m.pod
         self._path = _path(m, root)
         self._cursor = self._read_cursor()
+        self._skip = 0
 
     def once(self) -> None:
         """What there is now: nothing of a pod that has not started, or is gone."""
@@ -130,31 +130,32 @@ class Copy:
             query["follow"] = "true"
         if self._cursor.time:
             query["sinceTime"] = self._cursor.time
-        skip = deque([self._cursor.count], 1)  # lines of the last time that are there already
+        self._skip = self._cursor.count  # lines of the last time that are there already
         rest = b""
         for chunk in self._api.log(self._pod, **query):
             *lines, rest = (rest + chunk).split(b"\n")
-            self._append([text for line in lines if (text := self._new(line, skip)) is not None])
+            self._append([text for line in lines if (text := self._new(line)) is not None])
             if stop is not None and stop.is_set():
                 return
-        if rest and not follow and (text := self._new(rest, skip)) is not None:
+        if rest and not follow and (text := self._new(rest)) is not None:
             self._append([text])
 
-    def _new(self, line: bytes, skip: "deque[int]") -> bytes | None:
+    def _new(self, line: bytes) -> bytes | None:
         """The line without its time; None when it was copied before."""
         time, space, text = line.partition(b" ")
         at = time.decode(errors="replace")
         if not space and not at:
             return None
-        if self._cursor.time and at < self._cursor.time:
+        # Without the Z, which would come after the digits of a finer time.
+        if self._cursor.time and at.rstrip("Z") < self._cursor.time.rstrip("Z"):
             return None
         if at == self._cursor.time:
-            if skip[0] > 0:
-                skip[0] -= 1
+            if self._skip > 0:
+                self._skip -= 1
                 return None
             self._cursor.count += 1
         else:
-            skip[0] = 0
+            self._skip = 0
             self._cursor.time, self._cursor.count = at, 1
         return text
 

@@ -57,6 +57,8 @@ def up() -> None:
         print("a cluster runs already; `make cluster-down` stops it")
         _tell(daemons)
         return
+    if shutil.which("kubectl") is None:
+        sys.exit("needs kubectl in PATH: https://kubernetes.io/docs/tasks/tools")
     program = build.program()
     built = time.monotonic()
     shutil.rmtree(folder(), ignore_errors=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from launcher.backends.ray.channel import Channel, mapping
 from tests.end_to_end.small_run import make_run
 from tests.ray_backend.ray_run import RayRun, rays_left
 
@@ -58,3 +59,14 @@ def test_cancel_while_it_trains_saves_and_leaves_nothing(run: RayRun) -> None:
     again = run.launcher("cancel", run.name)
     assert again.returncode == 0, "idempotent"
     assert run.told()["state"] == "CANCELLED"
+
+
+@pytest.mark.slow
+def test_end_of_its_ray_is_told_and_leaves_nothing(run: RayRun) -> None:
+    run.running()
+    run.pid("evaluator")
+    keeper = mapping(Channel(run.paths.root).head)["pid"]
+    os.kill(keeper, signal.SIGKILL)
+    run.wait(lambda: run.told()["state"] == "FAILED", "what became of it", 60)
+    assert run.told()["reason"] == "supervisor-lost"
+    run.wait(lambda: not rays_left(run.paths.root), "the end of all processes", 120)

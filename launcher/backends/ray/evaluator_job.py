@@ -1,7 +1,8 @@
 """`python -m launcher.backends.ray.evaluator_job ROOT SUBMISSION ...`: the evaluator as a Ray job.
 
 It starts `python -m launcher.evaluate` and shows its log. When the driver is gone without a word,
-it says so in status.json, with which the evaluator scores the last checkpoint and leaves.
+it says so in status.json, with which the evaluator scores the last checkpoint and leaves. When Ray
+itself is gone, which started this process, it stops the evaluator.
 """
 
 import argparse
@@ -36,8 +37,11 @@ class Stops:
     def __init__(self) -> None:
         self.asked: float | None = None
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
+    def ask(self) -> None:
         self.asked = self.asked or time.monotonic()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.ask()
 
 
 def main(args: argparse.Namespace) -> int:
@@ -45,12 +49,15 @@ def main(args: argparse.Namespace) -> int:
     stops = Stops()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stops)
+    parent = os.getppid()
     child = Child(process(job, args), NICE)
     relay = Relay(Path(child.process.log))
     looked = time.monotonic()
     sent = False
     while child.poll() is None:
         relay.pass_on()
+        if os.getppid() != parent:
+            stops.ask()
         if stops.asked is not None and not sent:
             child.signal(signal.SIGTERM)
             child.signal(signal.SIGCONT)

@@ -54,6 +54,15 @@ class RayRun(SmallRun):
     def wait_steps(self, steps: int, seconds: float = 300.0) -> None:
         self.wait(lambda: len(self.rows()) >= steps, f"{steps} steps", seconds)
 
+    def running(self) -> int:
+        """As SmallRun's; a submitted run has no lock until its driver has come."""
+        if not self.paths.root.exists():
+            self.submit()
+        elif State(self.told()["state"]).ended:
+            self.submit("--resume")
+        self.wait(lambda: len(self.steps_of(self.status()["attempt"])) >= 3, "three steps", 400)
+        return int(self.status()["attempt"])
+
     def wait_end(self, seconds: float = 300.0) -> dict[str, Any]:
         def over() -> bool:
             return State(self.status()["state"] or "PENDING").ended

@@ -84,8 +84,15 @@ class Nodes:
             "--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus),
             "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
         ]  # fmt: skip
-        self._start(ip, *arguments, without=without)
-        self._until(ip)
+        for trial in range(3):
+            self._start(ip, *arguments, without=without)
+            try:
+                self._until(ip)
+                break
+            except AssertionError:  # Ray gives a node 30 s to start, whatever the machine does
+                if trial == 2:
+                    raise
+                self._end(ip, 5.0)
         return ip
 
     def kill_raylet(self, ip: str) -> None:

@@ -143,7 +143,10 @@ def _probed(dashboard: Dashboard, version: Version) -> dict[str, Any]:
 
 
 def _probe(dashboard: Dashboard) -> dict[str, Any]:
-    """Raises ConfigError when the job does not say."""
+    """Raises ConfigError when the job does not say.
+
+    Ray keeps the job: one that is deleted as soon as it has ended comes back as FAILED.
+    """
     submission = f"launcher-probe-{uuid.uuid4().hex[:12]}"
     entrypoint = shlex.join(["python", "-c", _PROBE])
     try:
@@ -166,8 +169,6 @@ def _probe(dashboard: Dashboard) -> dict[str, Any]:
         raise ConfigError(
             "forgot a job that it had taken", place=dashboard.address, remedy="Submit again"
         ) from None
-    with contextlib.suppress(UnreachableError):
-        dashboard.forget(submission)
     for line in reversed(logs.splitlines()):
         if line.startswith("launcher-probe "):
             return dict(json.loads(line.partition(" ")[2]))

@@ -97,13 +97,6 @@ class Dashboard:
         except (NotThereError, RefusedError):
             return
 
-    def forget(self, submission: str) -> None:
-        """Drop an ended job from the cluster's list."""
-        try:
-            self._json("DELETE", f"/api/jobs/{urllib.parse.quote(submission)}")
-        except (NotThereError, RefusedError):
-            return
-
     def logs(self, submission: str) -> str:
         found = self._json("GET", f"/api/jobs/{urllib.parse.quote(submission)}/logs")
         return str(found.get("logs", "")) if isinstance(found, dict) else ""

@@ -51,7 +51,7 @@ def overfit(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train on a few images until they are known by heart, and say whether they are.
+    """Train on a few images until they are known by heart.
 
     What does not learn sixteen images has a fault in its records, labels, boxes, loss or
     evaluation that no long training mends. It takes N train images with objects as train and val,
@@ -93,7 +93,7 @@ def baseline(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a trained checkpoint on this data, fine-tune it at a low rate, score it again.
+    """Score a checkpoint on this data, fine-tune it, score it again.
 
     The first mAP is far below the one that is known for it: val images, boxes or label map are
     suspect. The second is below the first: the train records are. Neither: the data are sane. The

@@ -179,7 +179,7 @@ def render(
     run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the processes and files that submit makes, or the manifests that it applies.
+    """Print what submit starts: processes and files, or manifests.
 
     \b
     Examples:

@@ -239,7 +239,8 @@ ONE = {
     ),
     "a volume of nothing": (
         "cluster: {volumes: [{name: a, mount_path: /a}]}",
-        "s.yaml:3: cluster.volumes.0: needs exactly one of claim, nfs and host_path. Set one of them",
+        "s.yaml:3: cluster.volumes.0: needs exactly one of claim, nfs and host_path. Set one of "
+        "them",
     ),
     "a relative mount": (
         "cluster: {volumes: [{name: a, mount_path: data, claim: c}]}",

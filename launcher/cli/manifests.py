@@ -16,12 +16,19 @@ def with_kind(overrides: list[str] | None, kind: str | None) -> list[str]:
     return [*(overrides or ()), *([f"backend.kubernetes.kind={kind}"] if kind else ())]
 
 
-def refuse_kind(backend: str) -> None:
-    from launcher.errors import UsageError
+def backend_of(backend: str | None, kind: str | None) -> str | None:
+    """--kind says which backend is meant; None: the spec does. Raises UsageError."""
+    if kind is None:
+        return backend
+    if backend not in (None, "kubernetes"):
+        from launcher.errors import UsageError
 
-    raise UsageError(
-        f"--kind is for Kubernetes, the backend is {backend}", remedy="Add --backend kubernetes"
-    )
+        raise UsageError(
+            f"is for Kubernetes, --backend is {backend}",
+            place=f"--kind {kind}",
+            remedy="Remove one of the two",
+        )
+    return "kubernetes"
 
 
 def command(

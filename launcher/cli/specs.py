@@ -164,7 +164,8 @@ def render(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help="Of Kubernetes: job, jobset, tfjob or rayjob. Default: the spec's."
+            metavar="KIND",
+            help="For Kubernetes, as job, jobset, tfjob or rayjob. Default: the spec's.",
         ),
     ] = None,
     output: Annotated[
@@ -184,18 +185,17 @@ def render(
     \b
     Examples:
       launcher render d3.yaml --json | jq .processes
-      launcher render d3.yaml --backend kubernetes --kind jobset -o d3-jobset.yaml
+      launcher render d3.yaml --kind jobset -o d3-jobset.yaml
       launcher render d3.yaml --backend kubernetes | kubectl apply -f -
     """
     from launcher import api
     from launcher.cli import manifests
 
-    job = load(spec, manifests.with_kind(overrides, kind), backend, run_dir)
+    chosen = manifests.backend_of(backend, kind)
+    job = load(spec, manifests.with_kind(overrides, kind), chosen, run_dir)
     if job.backend.kind == "kubernetes":
         command = manifests.command(spec, overrides, backend, kind, run_dir)
         manifests.write(api.plan(job), command, output, as_json)
-    elif kind is not None:
-        manifests.refuse_kind(job.backend.kind)
     else:
         manifests.deliver(request_text(api.dry_run(job), as_json), output)
 

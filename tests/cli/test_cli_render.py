@@ -50,7 +50,11 @@ def test_json_is_a_list_that_kubectl_takes(inside: Launcher) -> None:
     ("arguments", "message"),
     [
         ((D3, "--kind", "jobb"), "must be job, jobset, tfjob or rayjob"),
-        (("configs/demo.yaml", "--kind", "job"), "--kind is for Kubernetes, the backend is local"),
+        (("configs/demo.yaml", "--kind", "job"), "cluster.image: is not set"),
+        (
+            (D3, "--kind", "job", "--backend", "ray"),
+            "error: --kind job: is for Kubernetes, --backend is ray. Remove one of the two",
+        ),
         (("configs/demo.yaml", "--backend", "kubernetes"), "cluster.image: is not set"),
     ],
 )

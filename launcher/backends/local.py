@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from contextlib import AbstractContextManager
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from launcher.backends.lock import RunLock
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
 from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
 from launcher.backends.rescore import rescore
-from launcher.backends.status import read_status, true_status, write_status
+from launcher.backends.status import read_status, true_status, write_last, write_pending
 from launcher.contract import Reason, RunPaths, State, storage_error
 from launcher.errors import ConfigError, RunFailedError, StorageError
 from launcher.render import local as render
@@ -115,7 +114,13 @@ def start(
                 undo.callback(shutil.rmtree, root, ignore_errors=True)
             attempt = run_folder.next_attempt(root)
             write_files(root, files)
-            _write_pending(job, attempt)
+            write_pending(
+                root,
+                backend=LocalBackend.name,
+                attempt=attempt,
+                total_steps=job.total_steps,
+                before=read_status(root),
+            )
             log = _supervisor_log(job.paths, attempt)
             undo.pop_all()
         with log:
@@ -174,33 +179,10 @@ def delete(root: Path) -> bool:
         raise run_folder.running_error(root)
     try:
         orphans.reap(RunPaths(root))
-        run_folder.empty(root)
-        RunPaths(root).lock.unlink(missing_ok=True)
-        root.rmdir()
-    except OSError as e:
-        raise storage_error(e, root) from e
+        run_folder.remove(root)
     finally:
         held.release()
     return True
-
-
-def _write_pending(job: render.LocalJob, attempt: int) -> None:
-    before = read_status(job.paths.root)
-    now = time.time()
-    write_status(
-        RunStatus(
-            name=job.name,
-            root=job.paths.root,
-            state=State.PENDING,
-            reason=Reason.SUBMITTED,
-            attempt=attempt,
-            step=before.step if before else 0,
-            total_steps=job.total_steps,
-            backend=LocalBackend.name,
-            submitted=now,
-            updated=now,
-        )
-    )
 
 
 def _supervisor_log(paths: RunPaths, attempt: int) -> Any:
@@ -224,21 +206,13 @@ def _await_start(supervisor: "subprocess.Popen[bytes]", paths: RunPaths, attempt
         time.sleep(0.02)
     log = paths.supervisor_log(attempt)
     with contextlib.suppress(StorageError):
-        _write_lost(paths, log)
-    raise RunFailedError("the supervisor did not start", place=str(log), remedy="See this log")
-
-
-def _write_lost(paths: RunPaths, log: Path) -> None:
-    status = read_status(paths.root)
-    if status is not None and not status.state.ended:
-        write_status(
-            changed(
-                status,
-                state=State.FAILED,
-                reason=Reason.SUPERVISOR_LOST,
-                message=f"the supervisor did not start: see {log}",
-            )
+        write_last(
+            read_status(paths.root),
+            State.FAILED,
+            Reason.SUPERVISOR_LOST,
+            f"the supervisor did not start: see {log}",
         )
+    raise RunFailedError("the supervisor did not start", place=str(log), remedy="See this log")
 
 
 def _reap(root: Path) -> None:

@@ -108,6 +108,16 @@ def empty(root: Path) -> None:
         raise storage_error(e, root) from e
 
 
+def remove(root: Path) -> None:
+    """Its lock, which is held, and itself, too. Raises StorageError."""
+    empty(root)
+    try:
+        RunPaths(root).lock.unlink(missing_ok=True)
+        root.rmdir()
+    except OSError as e:
+        raise storage_error(e, root) from e
+
+
 def next_attempt(root: Path) -> int:
     """The number of the next attempt: a continued run keeps the logs of the earlier ones."""
     return max(log_attempts(RunPaths(root)), default=-1) + 1

@@ -1,6 +1,7 @@
 """status.json: written by the supervisor, read by everyone, and told apart from the truth."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,35 @@ def write_status(status: RunStatus) -> None:
         write_json(path, data)
     except StorageError:
         _overwrite(path, data)
+
+
+def write_pending(
+    root: Path, *, backend: str, attempt: int, total_steps: int, before: RunStatus | None
+) -> None:
+    """Of a run that is being submitted; one that is continued has the steps of `before`."""
+    now = time.time()
+    write_status(
+        RunStatus(
+            name=root.name,
+            root=root,
+            state=State.PENDING,
+            reason=Reason.SUBMITTED,
+            attempt=attempt,
+            step=before.step if before else 0,
+            total_steps=total_steps,
+            backend=backend,
+            submitted=now,
+            updated=now,
+        )
+    )
+
+
+def write_last(status: RunStatus | None, state: State, reason: Reason, message: str = "") -> None:
+    """The last word, for a supervisor that cannot say it any more. Nothing when it has."""
+    if status is not None and not status.state.ended:
+        write_status(
+            replace(status, state=state, reason=reason, message=message, updated=time.time())
+        )
 
 
 def note_change(before: RunStatus, now: RunStatus) -> None:

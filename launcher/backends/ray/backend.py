@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import sys
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,7 @@ from launcher.backends.machine import check_gpus, check_training_extra, this_mac
 from launcher.backends.ray import address, channel, ending, fit, head, rescore, submission
 from launcher.backends.ray.rest import Dashboard
 from launcher.backends.ray.truth import ray_status
-from launcher.backends.status import read_status, write_status
-from launcher.contract import Reason, State
+from launcher.backends.status import read_status, write_pending, write_status
 from launcher.planning.elastic import elastic_plans
 from launcher.render import ray as render
 
@@ -81,7 +79,13 @@ class RayBackend:
                 job = _job(plan, plans, _submission(plan, dashboard), chosen.url)
                 write_files(plan.root, render.files(plan, job, plans))
                 channel.reset_control(plan.root, job.submission)
-                _write_pending(job, before)
+                write_pending(
+                    plan.root,
+                    backend=self.name,
+                    attempt=run_folder.next_attempt(plan.root),
+                    total_steps=job.total_steps,
+                    before=before,
+                )
                 undo.callback(_restore, plan.root, before)
                 url = chosen.url or head.start(plan.root, lambda text: say(f"{plan.name}: {text}"))
                 if job.own:
@@ -131,24 +135,6 @@ def _submission(plan: "Plan", dashboard: Dashboard | None) -> str:
     while dashboard is not None and dashboard.knows(f"{plan.name}-{number}"):
         number += 1
     return f"{plan.name}-{number}"
-
-
-def _write_pending(job: render.RayJob, before: RunStatus | None) -> None:
-    now = time.time()
-    write_status(
-        RunStatus(
-            name=job.name,
-            root=job.paths.root,
-            state=State.PENDING,
-            reason=Reason.SUBMITTED,
-            attempt=run_folder.next_attempt(job.paths.root),
-            step=before.step if before else 0,
-            total_steps=job.total_steps,
-            backend=RayBackend.name,
-            submitted=now,
-            updated=now,
-        )
-    )
 
 
 def _restore(root: Path, before: RunStatus | None) -> None:

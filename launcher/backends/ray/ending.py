@@ -3,7 +3,6 @@
 import contextlib
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.backends import run_folder
@@ -12,8 +11,8 @@ from launcher.backends.ray import channel, head, leftovers
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.ray.truth import address_of, ray_status
-from launcher.backends.status import read_status, write_status
-from launcher.contract import Reason, RunPaths, State, storage_error
+from launcher.backends.status import read_status, write_last
+from launcher.contract import Reason, State
 from launcher.errors import ConfigError, LauncherError, RunFailedError, UnreachableError
 from launcher.render import ray as render
 
@@ -61,11 +60,7 @@ def delete(root: Path) -> bool:
     if held is None:
         raise run_folder.running(now)
     try:
-        run_folder.empty(root)
-        RunPaths(root).lock.unlink(missing_ok=True)
-        root.rmdir()
-    except OSError as e:
-        raise storage_error(e, root) from e
+        run_folder.remove(root)
     finally:
         held.release()
     return True
@@ -115,16 +110,5 @@ def _ends(root: Path, seconds: float) -> bool:
 
 def _note_cancelled(root: Path) -> None:
     """A driver that never came to say so, or was killed while it saved, has been cancelled too."""
-    written = read_status(root)
-    if written is None or written.state.ended:
-        return
     with contextlib.suppress(LauncherError):
-        write_status(
-            replace(
-                written,
-                state=State.CANCELLED,
-                reason=Reason.CANCELLED,
-                message="",
-                updated=time.time(),
-            )
-        )
+        write_last(read_status(root), State.CANCELLED, Reason.CANCELLED)

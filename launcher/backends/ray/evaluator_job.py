@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -21,7 +20,7 @@ from launcher.backends.ray import truth
 from launcher.backends.ray.relay import Relay
 from launcher.backends.ray.rest import Dashboard
 from launcher.backends.ray.words import lost_message
-from launcher.backends.status import read_status, write_status
+from launcher.backends.status import read_status, write_last
 from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, Reason, State
 from launcher.errors import LauncherError, StorageError
 from launcher.render import ray as render
@@ -100,17 +99,10 @@ def note_lost_driver(job: render.RayJob, dashboard: Dashboard) -> None:
         if status is None or status.state.ended or not truth.driver_is_gone(job, dashboard):
             return
         again = read_status(job.paths.root)  # its last word may have come meanwhile
-        if again is not None and not again.state.ended and truth.is_current(job):
+        if again is not None and truth.is_current(job):
             with contextlib.suppress(StorageError):
-                write_status(
-                    replace(
-                        again,
-                        state=State.FAILED,
-                        reason=Reason.SUPERVISOR_LOST,
-                        message=lost_message(again.state),
-                        updated=time.time(),
-                    )
-                )
+                message = lost_message(again.state)
+                write_last(again, State.FAILED, Reason.SUPERVISOR_LOST, message)
 
 
 def arguments() -> argparse.Namespace:

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.backends.machine import this_machine
@@ -24,7 +23,7 @@ from launcher.backends.processes import LOOPBACK, free_hosts
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.ray.words import lost_message
-from launcher.backends.status import read_status, write_status
+from launcher.backends.status import read_status, write_last
 from launcher.contract import Reason, State, write_json, write_text
 from launcher.errors import ConfigError, LauncherError, UnreachableError
 from launcher.render import ray as render
@@ -131,17 +130,9 @@ class Keeper:
 
     def _note_lost(self, words: str) -> None:
         with contextlib.suppress(LauncherError):
-            status = read_status(self._root)
-            if status is not None and not status.state.ended:
-                write_status(
-                    replace(
-                        status,
-                        state=State.FAILED,
-                        reason=Reason.SUPERVISOR_LOST,
-                        message=lost_message(status.state) + words,
-                        updated=time.time(),
-                    )
-                )
+            if status := read_status(self._root):
+                message = lost_message(status.state) + words
+                write_last(status, State.FAILED, Reason.SUPERVISOR_LOST, message)
 
     def _scores(self, dashboard: Dashboard) -> bool:
         submission = mapping(Channel(self._root).evaluator).get("submission")

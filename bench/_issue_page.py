@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import RunPaths, read_jsonl, write_text
+from launcher.contract import RunPaths
 from launcher.report.chart import COLORS, Chart, Series, figure
 from launcher.report.markup import tag
 from launcher.report.page import document, section, table
 from launcher.run_record import read_train_rows
+from launcher.storage import read_jsonl, write_text
 
 
 def write_page(

@@ -14,8 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.contract import append_jsonl
 from launcher.odapi import compat
+from launcher.storage import append_jsonl
 
 POLL_SECONDS = 0.02
 

@@ -23,10 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import launcher
 from launcher.backends.processes import child_env, free_hosts
-from launcher.contract import ENV_TF_CONFIG, RunPaths, read_jsonl, tf_config
+from launcher.contract import ENV_TF_CONFIG, RunPaths, tf_config
 from launcher.data import ensure_shapes
 from launcher.planning import Plan
 from launcher.render import local as render
+from launcher.storage import read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 32

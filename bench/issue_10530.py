@@ -38,9 +38,10 @@ from _issue_page import write_page
 import launcher
 from launcher import api
 from launcher.backends.base import RunStatus
-from launcher.contract import Reason, RunPaths, State, append_jsonl, read_jsonl
+from launcher.contract import Reason, RunPaths, State
 from launcher.data import make_shapes
 from launcher.records import RecordWriter, read_records, shard_name
+from launcher.storage import append_jsonl, read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "runs" / "issue-10530"

@@ -19,9 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.contract import RunPaths, read_jsonl, write_json
+from launcher.contract import RunPaths
 from launcher.data import make_shapes
 from launcher.odapi import pipeline
+from launcher.storage import read_jsonl, write_json
 from launcher.worker_config import WorkerConfig
 from tests.runtime.small_pipelines import demo_pipeline
 

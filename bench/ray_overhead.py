@@ -36,7 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import _training as training
 
-from launcher.contract import RunPaths, read_jsonl
+from launcher.contract import RunPaths
+from launcher.storage import read_jsonl
 from tests.ray_backend.nodes import Nodes
 
 NEEDED = 0.97

@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import _training as training
 
 import launcher
-from launcher.contract import RunPaths, read_json, read_jsonl
+from launcher.contract import RunPaths
+from launcher.storage import read_json, read_jsonl
 
 NEEDED = 1.5
 CHECKPOINT_STEPS, STEPS_AFTER = 20, 3

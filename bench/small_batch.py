@@ -28,8 +28,9 @@ from itertools import product
 from pathlib import Path
 
 import launcher
-from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, RunPaths, append_jsonl, read_jsonl
+from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, RunPaths
 from launcher.data import make_shapes
+from launcher.storage import append_jsonl, read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "small_batch.jsonl"

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import _training as training
 
-from launcher.contract import append_jsonl, read_jsonl
+from launcher.storage import append_jsonl, read_jsonl
 
 NEEDED = {1: 1.0, 2: 1.4}
 

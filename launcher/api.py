@@ -14,7 +14,6 @@ from launcher import backends, planning, precheck, preflight
 from launcher.backends import registry, resuming
 from launcher.backends.base import Backend, JobHandle, RunStatus
 from launcher.backends.status import read_status
-from launcher.contract import write_json
 from launcher.errors import PreflightError, Problem, SpecError, UsageError
 from launcher.planning import Plan
 from launcher.preflight import Finding, Options
@@ -22,6 +21,7 @@ from launcher.preflight.mend import Mended
 from launcher.preflight.run import Report
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
+from launcher.storage import write_json
 
 __all__ = [
     "check", "check_start", "cluster_runs", "dashboard", "delete", "draw",

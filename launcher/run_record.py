@@ -5,7 +5,8 @@ The files are described in `contract.RunPaths`; the rules of reading them are he
 
 from typing import Any
 
-from launcher.contract import RunPaths, read_jsonl
+from launcher.contract import RunPaths
+from launcher.storage import read_jsonl
 
 
 def read_train_rows(paths: RunPaths) -> list[dict[str, Any]]:

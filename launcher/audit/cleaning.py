@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from launcher.audit.mending import mend
-from launcher.contract import write_json
 from launcher.data.folder import CLEAN_REPORT, LABEL_MAP, complete_folder
 from launcher.data.progress import Progress
 from launcher.errors import DataError
@@ -29,6 +28,7 @@ from launcher.preflight.reading import QUIET_SECONDS, DataRead, Split
 from launcher.records import Example, RecordWriter, examine, record_place, shard_name
 from launcher.records.framing import read_record
 from launcher.spec.fields import is_url
+from launcher.storage import write_json
 
 _UNUSABLE = ("frame", "record", "image", "source_id")
 _MENDED = ("boxes", "labels")

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from launcher.contract import write_text
 from launcher.evaluate.pictures import Color, color
+from launcher.storage import write_text
 
 TILE, GAP, CAPTION = 384, 8, 18
 PAPER, INK, UNMATCHED = (250, 250, 250), (30, 30, 30), (220, 0, 0)

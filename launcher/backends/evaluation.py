@@ -7,9 +7,10 @@ from pathlib import Path
 
 from launcher.backends.processes import Log, Member, exit_text
 from launcher.backends.verdict import Exit
-from launcher.contract import Reason, RunPaths, read_json
+from launcher.contract import Reason, RunPaths
 from launcher.errors import LauncherError
 from launcher.render.supervised import EVALUATOR, SupervisedJob
+from launcher.storage import read_json
 
 NICE = 10
 """Scoring yields to training on the same cores."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import write_json, write_text
+from launcher.storage import write_json, write_text
 
 
 def write_files(root: Path, files: dict[str, Any]) -> None:

@@ -18,9 +18,10 @@ from launcher.backends.machine import check_gpus, check_training_extra, this_mac
 from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
 from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_last, write_pending
-from launcher.contract import Reason, RunPaths, State, storage_error
+from launcher.contract import Reason, RunPaths, State
 from launcher.errors import ConfigError, RunFailedError, StorageError
 from launcher.render import local as render
+from launcher.storage import storage_error
 
 if TYPE_CHECKING:
     from launcher.planning import Plan

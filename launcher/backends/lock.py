@@ -10,7 +10,8 @@ import os
 import time
 from pathlib import Path
 
-from launcher.contract import RunPaths, storage_error
+from launcher.contract import RunPaths
+from launcher.storage import storage_error
 
 _PROBE_SECONDS = 0.5
 """Someone who only looks whether the lock is held holds it for an instant: try again."""

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.backends.processes import POLL_SECONDS, Child
-from launcher.contract import ENV_PARENT_PID, RunPaths, read_json, write_json
+from launcher.contract import ENV_PARENT_PID, RunPaths
+from launcher.storage import read_json, write_json
 
 _FILE = "processes.json"
 _TERM_SECONDS = 15.0

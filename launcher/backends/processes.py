@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from launcher.contract import ENV_TF_CONFIG, storage_error
+from launcher.contract import ENV_TF_CONFIG
 from launcher.errors import ConfigError
 from launcher.render.supervised import Process
+from launcher.storage import storage_error
 
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.1

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from launcher.backends.run_folder import is_run
-from launcher.contract import read_json, write_json
 from launcher.errors import StorageError, UsageError
+from launcher.storage import read_json, write_json
 
 DEFAULT_RUN_DIR = "runs"
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import RunPaths, read_json
+from launcher.contract import RunPaths
 from launcher.errors import LauncherError, Problem, SpecError
 from launcher.odapi import pipeline
 from launcher.planning import Plan
 from launcher.planning.changes import Change, Planned, changes
 from launcher.spec import from_mapping
+from launcher.storage import read_json
 
 
 def as_it_was(plan: Plan, allow_change: bool, folder: Path) -> Plan:

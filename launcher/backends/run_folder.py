@@ -9,8 +9,9 @@ from launcher import backends
 from launcher.backends import lock
 from launcher.backends.base import RunStatus, log_attempts
 from launcher.backends.status import read_status, true_status
-from launcher.contract import RunPaths, storage_error
+from launcher.contract import RunPaths
 from launcher.errors import UsageError
+from launcher.storage import storage_error
 
 
 def is_run(root: Path) -> bool:

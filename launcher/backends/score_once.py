@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.backends.machine import this_machine
 from launcher.backends.processes import child_env, exit_text
-from launcher.contract import RunPaths, read_json, read_jsonl, storage_error
+from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DataError, LauncherError, RunFailedError, WorkerExit
 from launcher.render import local as render
+from launcher.storage import read_json, read_jsonl, storage_error
 
 if TYPE_CHECKING:
     from launcher.planning import Plan

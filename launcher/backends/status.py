@@ -8,16 +8,9 @@ from typing import Any
 
 from launcher.backends import lock
 from launcher.backends.base import Progress, RunStatus
-from launcher.contract import (
-    Reason,
-    RunPaths,
-    State,
-    append_jsonl,
-    read_json,
-    storage_error,
-    write_json,
-)
+from launcher.contract import Reason, RunPaths, State
 from launcher.errors import StorageError
+from launcher.storage import append_jsonl, read_json, storage_error, write_json
 
 _TAIL_BYTES = 256 * 1024
 """Several lines of scores, each with the AP of every category."""

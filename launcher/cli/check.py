@@ -107,10 +107,10 @@ def _write_mended(
 ) -> None:
     """The findings and the difference go to stderr, so that stdout has the spec alone."""
     from launcher.cli.findings import print_report, summary
-    from launcher.contract import write_text
     from launcher.errors import UsageError
     from launcher.preflight.mend import mended_text, original_text
     from launcher.spec.load import is_bare
+    from launcher.storage import write_text
 
     if in_place and is_bare(spec):
         raise UsageError(

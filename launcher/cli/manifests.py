@@ -82,7 +82,7 @@ def _json(objects: list[dict[str, Any]]) -> str:
 
 
 def _save(path: Path, text: str) -> None:
-    from launcher.contract import write_text
+    from launcher.storage import write_text
 
     write_text(path, text)
 

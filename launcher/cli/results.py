@@ -113,7 +113,7 @@ def compare(
 
 
 def _print(text: str, output: Path | None) -> None:
-    from launcher.contract import write_text
+    from launcher.storage import write_text
 
     if output is None:
         typer.echo(text, nl=False)

@@ -4,9 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import RunPaths, State, read_json
+from launcher.contract import RunPaths, State
 from launcher.report.table import duration, health_rows, losses, nearest_path, score
 from launcher.run_record import damaged_checkpoints, read_bad_records
+from launcher.storage import read_json
 
 if TYPE_CHECKING:
     from launcher.backends.base import RunStatus

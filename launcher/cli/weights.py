@@ -43,7 +43,8 @@ def export(
       launcher export d3 --step 250000 -o d3-model
     """
     from launcher import api
-    from launcher.contract import EXPORT_RECORD, read_json
+    from launcher.contract import EXPORT_RECORD
+    from launcher.storage import read_json
 
     folder = api.export(name, run_dir, step=step, output=output, replace=replace)
     if as_json:
@@ -87,8 +88,9 @@ def _matching(root: Path, pattern: str | None) -> list[dict[str, Any]]:
     """Raises UsageError before a run has told its variables, and for a pattern that is none."""
     import re
 
-    from launcher.contract import RunPaths, pattern_matches, read_json
+    from launcher.contract import RunPaths, pattern_matches
     from launcher.errors import UsageError
+    from launcher.storage import read_json
 
     found = read_json(RunPaths(root).variables)
     if not isinstance(found, list):

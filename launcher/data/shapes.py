@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import read_json, write_json
 from launcher.data.drawing import BACKGROUNDS, CLASSES, Drawn, draw
 from launcher.data.fields import LabelledBox, detection_features
 from launcher.data.folder import LABEL_MAP, SHAPES_MANIFEST, FolderExistsError, complete_folder
 from launcher.errors import MissingExtraError, UsageError
 from launcher.odapi import label_map
 from launcher.records import ImageInfo, RecordWriter, make_example, require_pillow, shard_name
+from launcher.storage import read_json, write_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from launcher import api
-from launcher.contract import write_text
 from launcher.errors import PreflightError, Problem
 from launcher.odapi import pipeline as pipelines
 from launcher.odapi.protos import Message
@@ -17,6 +16,7 @@ from launcher.planning import Plan
 from launcher.planning.arithmetic import exact, scale_of
 from launcher.planning.schedule import optimizer_name
 from launcher.spec import JobSpec, plain
+from launcher.storage import write_text
 
 _LONGEST = 47
 """Of a run's name (spec/fields.py)."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from launcher import api
 from launcher.backends.base import JobHandle
-from launcher.contract import read_json
 from launcher.diagnose import derive, images
 from launcher.diagnose.verdict import Verdict, losses, points
 from launcher.errors import UsageError
@@ -18,6 +17,7 @@ from launcher.planning import Plan
 from launcher.planning.norm import ENOUGH
 from launcher.preflight.finding import Finding
 from launcher.spec import JobSpec
+from launcher.storage import read_json
 
 KIND = "overfit"
 IMAGES = 16

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.contract import RunPaths, write_json
+from launcher.contract import RunPaths
 from launcher.errors import (
     ConfigError,
     LauncherError,
@@ -28,6 +28,7 @@ from launcher.evaluate.process import (
 )
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
+from launcher.storage import write_json
 from launcher.worker_config import WorkerConfig
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ checkpoint is never passed over: without its score the run has not succeeded.
 import time
 from pathlib import Path
 
-from launcher.contract import RunPaths, append_jsonl, read_json, write_json
+from launcher.contract import RunPaths
 from launcher.evaluate import follow
 from launcher.evaluate.process import say
+from launcher.storage import append_jsonl, read_json, write_json
 
 MOST_TRIES = 3
 RETRY_SECONDS = 2.0

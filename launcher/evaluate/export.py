@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import EXPORT_RECORD, RunPaths, storage_error, write_json
+from launcher.contract import EXPORT_RECORD, RunPaths
 from launcher.errors import ConfigError, LauncherError, UsageError, WorkerExit
 from launcher.evaluate import follow
 from launcher.evaluate.process import Environment, Stopped, leave_on_sigterm, say
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
+from launcher.storage import storage_error, write_json
 from launcher.worker_config import WorkerConfig
 
 BUG = 1  # exit code of a traceback

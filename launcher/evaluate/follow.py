@@ -6,7 +6,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from launcher.contract import RunPaths, State, read_json, read_jsonl
+from launcher.contract import RunPaths, State
+from launcher.storage import read_json, read_jsonl
 
 STATE_FILE = "checkpoint"  # tf.train.CheckpointManager's, written after the files it lists
 STALE_SECONDS = 3600.0

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from launcher import records
-from launcher.contract import RunPaths, append_jsonl, write_json
+from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DataError
 from launcher.evaluate import coco, examples, follow, pictures
 from launcher.evaluate.both_modes import BothModes
@@ -18,6 +18,7 @@ from launcher.evaluate.detector import CheckpointGone, Detections, Detector
 from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
 from launcher.evaluate.process import say
 from launcher.evaluate.writers import TensorBoard, write_png
+from launcher.storage import append_jsonl, write_json
 
 SHOWN = 8  # val images in the picture, the same ones for all steps
 REPORT_SECONDS = 60.0  # between two progress lines

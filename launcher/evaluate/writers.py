@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from launcher.contract import COCO_NUMBERS, storage_error
+from launcher.contract import COCO_NUMBERS
+from launcher.storage import storage_error
 
 PNG_LEVEL = 3
 """Of zlib. The smallest file (level 9) is a tenth smaller, and took 1.2 s instead of 0.03 s: half

@@ -6,11 +6,12 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from launcher.contract import RunPaths, State, read_json, read_jsonl
+from launcher.contract import RunPaths, State
 from launcher.errors import LauncherError
 from launcher.odapi import pipeline
 from launcher.odapi.schedule import rate_at
 from launcher.run_record import read_train_rows
+from launcher.storage import read_json, read_jsonl
 
 TRAIN = "metrics/train.jsonl"
 ENOUGH = 40

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from launcher.contract import write_text
 from launcher.errors import DataError
 from launcher.odapi.protos import Message, message
+from launcher.storage import write_text
 
 BACKGROUND = 0
 

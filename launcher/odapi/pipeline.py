@@ -6,9 +6,9 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from launcher.contract import write_text
 from launcher.errors import Problem, SpecError
 from launcher.odapi.protos import Message, load_schema, message
+from launcher.storage import write_text
 
 ROOT = "TrainEvalPipelineConfig"
 

@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import ENV_ATTEMPT, RunPaths, append_jsonl
+from launcher.contract import ENV_ATTEMPT, RunPaths
 from launcher.records.fingerprint import Fingerprint
+from launcher.storage import append_jsonl
 
 DISTRIBUTIONS = (
     ("launcher",),

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from launcher.contract import RunPaths, write_json, write_text
+from launcher.contract import RunPaths
 from launcher.errors import StorageError
 from launcher.odapi.normalizers import Normalizer
 from launcher.planning.data import DataPlan, FineTune
 from launcher.planning.norm import Norm
 from launcher.planning.schedule import Facts
 from launcher.spec import JobSpec, plain, to_yaml
+from launcher.storage import write_json, write_text
 from launcher.worker_config import WorkerConfig
 
 

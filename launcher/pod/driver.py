@@ -20,10 +20,9 @@ from launcher.contract import (
     Reason,
     RunPaths,
     State,
-    read_json,
-    write_json,
 )
 from launcher.pod import folder
+from launcher.storage import read_json, write_json
 
 
 def become(paths: RunPaths, plans: Path, env: Mapping[str, str]) -> NoReturn:

@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
-from launcher.contract import RunPaths, read_json, write_json
+from launcher.contract import RunPaths
 from launcher.errors import FINAL_WORKER_EXITS, StorageError, WorkerExit
 from launcher.pod.identity import Identity
+from launcher.storage import read_json, write_json
 
 _FREE = (int(WorkerExit.DONE), int(WorkerExit.STOPPED))
 

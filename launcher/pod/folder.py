@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import PLAN_FILES, RunPaths, storage_error, write_text
+from launcher.contract import PLAN_FILES, RunPaths
 from launcher.errors import ConfigError, StorageError
+from launcher.storage import storage_error, write_text
 
 _MAY_CHANGE = frozenset((
     "workers", "gpus_per_worker", "replicas", "per_replica_batch", "accumulation_steps",

@@ -21,11 +21,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from launcher.contract import RunPaths, write_json
+from launcher.contract import RunPaths
 from launcher.errors import ConfigError, PeerLostError
 from launcher.pod import folder, greeting
 from launcher.pod.greeting import Greeting, Listener
 from launcher.pod.identity import Identity
+from launcher.storage import write_json
 
 ENV_SECONDS = "LAUNCHER_MEETING_SECONDS"
 SECONDS = 900.0

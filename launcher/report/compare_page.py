@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import write_text
 from launcher.report.chart import COLORS, Chart, Series, figure
 from launcher.report.compare import Comparison, written
 from launcher.report.markup import Markup, tag
 from launcher.report.page import document, section, table
+from launcher.storage import write_text
 
 SHORT = 16
 """Characters of a value that is not broken into two lines."""

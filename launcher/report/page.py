@@ -4,12 +4,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.contract import COCO_NUMBERS, write_text
+from launcher.contract import COCO_NUMBERS
 from launcher.report import curves, examples, numbers, timeline
 from launcher.report.chart import figure
 from launcher.report.markup import Child, Markup, join, tag
 from launcher.report.record import RunRecord
 from launcher.report.table import duration
+from launcher.storage import write_text
 
 STYLE = Path(__file__).with_name("page.css")
 

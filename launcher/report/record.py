@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import RunPaths, State, read_json, read_jsonl
+from launcher.contract import RunPaths, State
 from launcher.preflight.finding import Finding
 from launcher.report.results import Results, read_results
 from launcher.run_record import read_train_rows
+from launcher.storage import read_json, read_jsonl
 
 HASH_DIGITS = 16
 

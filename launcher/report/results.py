@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import (
-    COCO_NUMBERS,
-    RunPaths,
-    State,
-    read_json,
-    read_jsonl,
-)
+from launcher.contract import COCO_NUMBERS, RunPaths, State
 from launcher.run_record import damaged_checkpoints, read_bad_records
+from launcher.storage import read_json, read_jsonl
 
 POINTS = 100
 """COCO points in an mAP of 1: targets are points, scores are fractions."""

@@ -6,9 +6,10 @@ import sys
 import warnings
 from pathlib import Path
 
-from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index, write_json
+from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
+from launcher.storage import write_json
 from launcher.worker_config import WorkerConfig
 
 

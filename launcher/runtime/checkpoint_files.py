@@ -10,8 +10,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from launcher.contract import RunPaths, write_text
+from launcher.contract import RunPaths
 from launcher.records import checkpoint as checkpoint_record
+from launcher.storage import write_text
 
 STATE_FILE = "checkpoint"
 _STEP = re.compile(r"ckpt-(\d+)(?:\.|_temp$)")

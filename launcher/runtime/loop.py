@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from launcher.contract import RunPaths, write_json
+from launcher.contract import RunPaths
 from launcher.errors import DivergedError, WorkerExit
 from launcher.odapi import norm_layers, provenance, recompute
 from launcher.odapi.averages import Averages
@@ -24,6 +24,7 @@ from launcher.runtime.source import Share, Source
 from launcher.runtime.step import Requests, StepResult, TrainStep
 from launcher.runtime.watchdog import Watchdog
 from launcher.runtime.writers import Writers
+from launcher.storage import write_json
 from launcher.worker_config import WorkerConfig
 
 

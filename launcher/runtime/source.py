@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from launcher.contract import read_json, write_json
 from launcher.errors import DataError, LauncherError
 from launcher.records import Example, source_id
 from launcher.records.fingerprint import Fingerprint, of_index
 from launcher.records.index import Order, RecordIndex
+from launcher.storage import read_json, write_json
 
 _NAMED = 64
 """Source ids in a message: more make it unreadable; the log has all of them."""

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from launcher.contract import write_json
 from launcher.errors import LauncherError, WorkerExit
 from launcher.odapi import compat, pipeline
 from launcher.odapi.protos import Message
+from launcher.storage import write_json
 
 BOXES = "boxes.json"
 BUG = 1

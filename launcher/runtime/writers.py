@@ -7,10 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from launcher.contract import ENV_ATTEMPT, RunPaths, append_jsonl, write_json
+from launcher.contract import ENV_ATTEMPT, RunPaths
 from launcher.errors import DataError
 from launcher.run_record import read_bad_records
 from launcher.runtime.step import StepResult
+from launcher.storage import append_jsonl, write_json
 from launcher.worker_config import WorkerConfig
 
 _HEARTBEAT_SECONDS = 1.0

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from launcher.backends import lock
 from launcher.backends.status import true_status
-from launcher.contract import RunPaths, State, read_jsonl
+from launcher.contract import RunPaths, State
 from launcher.report.record import read_record
 from launcher.report.timeline import attempts
+from launcher.storage import read_jsonl
 
 from .conftest import MakeJob
 from .test_local_supervisor import appears, ended, pid_of

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from launcher.backends.base import RunStatus
 from launcher.backends.status import write_status
-from launcher.contract import Reason, RunPaths, State, write_json
+from launcher.contract import Reason, RunPaths, State
+from launcher.storage import write_json
 
 from .conftest import Launcher
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import RunPaths, append_jsonl
+from launcher.contract import RunPaths
+from launcher.storage import append_jsonl
 from tests.report import made_run
 
 from .conftest import Launcher

@@ -9,7 +9,8 @@ from launcher import backends
 from launcher.backends.base import JobHandle, Progress, RunStatus
 from launcher.cli import follow
 from launcher.cli.texts import progress_line
-from launcher.contract import Reason, State, append_jsonl
+from launcher.contract import Reason, State
+from launcher.storage import append_jsonl
 from tests.report import made_run
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher.backends import lock, orphans
-from launcher.contract import RunPaths, State, read_json, read_jsonl
+from launcher.contract import RunPaths, State
 from launcher.data import make_shapes
 from launcher.odapi import pipeline
 from launcher.records import RecordWriter, read_records
+from launcher.storage import read_json, read_jsonl
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.config"
 SIDE = 64

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import read_jsonl
 from launcher.run_record import read_train_rows
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
 
 pytestmark = [

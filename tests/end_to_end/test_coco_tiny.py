@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import COCO_NUMBERS, RunPaths, read_jsonl
+from launcher.contract import COCO_NUMBERS, RunPaths
 from launcher.odapi import pipeline
+from launcher.storage import read_jsonl
 from tests.runtime.small_pipelines import small_recipe
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]

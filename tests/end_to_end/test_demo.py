@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import COCO_NUMBERS, RunPaths, read_json, read_jsonl
+from launcher.contract import COCO_NUMBERS, RunPaths
+from launcher.storage import read_json, read_jsonl
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(1500)]
 

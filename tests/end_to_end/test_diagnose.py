@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, read_jsonl
+from launcher.contract import RunPaths
 from launcher.data import make_shapes
 from launcher.odapi import pipeline
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import DEMO, SIDE, SmallRun
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]

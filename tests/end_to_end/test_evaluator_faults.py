@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, read_json, read_jsonl, write_json
+from launcher.contract import RunPaths
+from launcher.storage import read_json, read_jsonl, write_json
 from tests.end_to_end.small_run import SmallRun, make_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]

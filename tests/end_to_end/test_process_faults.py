@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.contract import read_jsonl
 from launcher.render.local import LocalJob
 from launcher.run_record import read_train_rows
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import (
     GLOBAL_BATCH,
     SINGLE,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.contract import read_jsonl
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]

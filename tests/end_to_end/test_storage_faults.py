@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import State, read_jsonl
+from launcher.contract import State
 from launcher.odapi import pipeline
 from launcher.records.index import Order, index_records
 from launcher.run_record import read_bad_records, read_train_rows
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from launcher.contract import COCO_NUMBERS, RunPaths, append_jsonl, read_jsonl, write_json
+from launcher.contract import COCO_NUMBERS, RunPaths
 from launcher.errors import ConfigError
 from launcher.evaluate import follow
 from launcher.evaluate.app import follow_run, score_one
 from launcher.evaluate.process import Environment, Stopped
 from launcher.odapi import compat, pipeline
+from launcher.storage import append_jsonl, read_jsonl, write_json
 from launcher.worker_config import WorkerConfig
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, append_jsonl, read_jsonl, write_json
+from launcher.contract import RunPaths
 from launcher.errors import DataError, UnreadableCheckpointError
 from launcher.evaluate import app, attempts, follow
 from launcher.evaluate.process import Environment, Stopped
+from launcher.storage import append_jsonl, read_jsonl, write_json
 from launcher.worker_config import WorkerConfig
 
 TOTAL = 20

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launcher.contract import RunPaths, read_json, write_json
+from launcher.contract import RunPaths
 from launcher.errors import ConfigError, StorageError, UsageError
 from launcher.evaluate import export as exporter
 from launcher.odapi import compat, pipeline
 from launcher.records import values
+from launcher.storage import read_json, write_json
 from launcher.worker_config import WorkerConfig
 
 from .conftest import Val

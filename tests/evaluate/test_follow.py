@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.contract import append_jsonl
 from launcher.evaluate import follow
+from launcher.storage import append_jsonl
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import RunPaths, write_json
+from launcher.contract import RunPaths
 from launcher.evaluate import follow
+from launcher.storage import write_json
 
 NOW = time.time()
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from launcher import health
-from launcher.contract import RunPaths, append_jsonl, read_json, write_json, write_text
+from launcher.contract import RunPaths
 from launcher.health import scores
 from launcher.health.facts import Facts, read_facts
+from launcher.storage import append_jsonl, read_json, write_json, write_text
 from tests.report import made_run
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import ENV_ATTEMPT, RunPaths, read_jsonl
+from launcher.contract import ENV_ATTEMPT, RunPaths
 from launcher.odapi import provenance
 from launcher.records.fingerprint import Fingerprint
+from launcher.storage import read_jsonl
 
 
 def test_versions_are_those_that_are_installed() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import read_jsonl
 from launcher.planning.norm import MOVING_AGAINST_BATCH
+from launcher.storage import read_jsonl
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results" / "small_batch.jsonl"
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, write_json
+from launcher.contract import RunPaths
 from launcher.errors import ConfigError, StorageError
 from launcher.pod import ending, folder
 from launcher.pod.identity import Identity, read
+from launcher.storage import write_json
 
 
 def files(pipeline: str = "model {}\n", **config: Any) -> dict[str, str]:

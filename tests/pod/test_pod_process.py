@@ -13,8 +13,9 @@ import pytest
 
 import launcher
 from launcher.backends.processes import free_hosts
-from launcher.contract import RunPaths, read_json, read_jsonl
+from launcher.contract import RunPaths
 from launcher.planning import Plan
+from launcher.storage import read_json, read_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 

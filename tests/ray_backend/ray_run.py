@@ -47,7 +47,7 @@ class RayRun(SmallRun):
         return int(self.wait(lambda: mapping(state).get("pid", 0), f"worker-{worker}", 120))
 
     def replans(self) -> list[dict[str, Any]]:
-        from launcher.contract import read_jsonl
+        from launcher.storage import read_jsonl
 
         return read_jsonl(Channel(self.paths.root).replans)
 

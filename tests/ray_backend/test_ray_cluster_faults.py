@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import read_jsonl
 from launcher.odapi import pipeline
 from launcher.render.supervised import SupervisedJob
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import SINGLE, blocked_by_a_fifo, make_run
 from tests.end_to_end.test_final_faults import cut_an_image
 from tests.ray_backend.nodes import Nodes

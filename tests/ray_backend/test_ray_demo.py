@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import read_jsonl
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import GLOBAL_BATCH, make_run
 from tests.ray_backend.ray_run import RayRun, rays_left
 

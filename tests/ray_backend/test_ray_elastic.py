@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import Reason, read_jsonl
+from launcher.contract import Reason
 from launcher.odapi import pipeline
 from launcher.odapi.schedule import rate_at
+from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import GLOBAL_BATCH, make_run
 from tests.ray_backend.nodes import Nodes
 from tests.ray_backend.ray_run import RayRun

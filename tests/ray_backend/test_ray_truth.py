@@ -17,10 +17,11 @@ from launcher.backends.ray.backend import BACKEND
 from launcher.backends.ray.channel import Channel, reset_control, stops
 from launcher.backends.ray.truth import ray_status
 from launcher.backends.status import write_status
-from launcher.contract import Reason, RunPaths, State, write_json
+from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.planning.elastic import elastic_plans
 from launcher.render import ray as render
+from launcher.storage import write_json
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 NO_PROCESS = 2**22 + 1  # above the kernel's largest pid

@@ -9,9 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from launcher.contract import COCO_NUMBERS, RunPaths, State, append_jsonl, write_json, write_text
+from launcher.contract import COCO_NUMBERS, RunPaths, State
 from launcher.odapi import pipeline
 from launcher.report.record import RunRecord, read_record
+from launcher.storage import append_jsonl, write_json, write_text
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.config"
 BATCH, STEPS, WARMUP, PEAK = 32, 200, 20, 0.05

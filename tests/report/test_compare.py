@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.contract import append_jsonl, write_text
 from launcher.odapi import pipeline
 from launcher.report import compare_page
 from launcher.report.compare import Comparison, compare, cut, labels, lines
+from launcher.storage import append_jsonl, write_text
 from tests.report import made_run
 from tests.report.test_page import read
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from launcher.contract import append_jsonl
 from launcher.report import compare_page, page
 from launcher.report.compare import compare
+from launcher.storage import append_jsonl
 from tests.report import made_run
 from tests.report.chromium import Chromium, program
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, State, append_jsonl, read_json, write_json
+from launcher.contract import RunPaths, State
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.report import page
 from launcher.report.numbers import applied, categories, verdict
 from launcher.report.record import read_record
 from launcher.report.timeline import attempts
+from launcher.storage import append_jsonl, read_json, write_json
 from tests.report import made_run
 
 NASTY = "</style><script>alert(1)</script>\"'&"

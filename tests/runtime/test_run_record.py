@@ -5,14 +5,11 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import (
-    RunPaths,
-    State,
-    append_jsonl,
-)
+from launcher.contract import RunPaths, State
 from launcher.report.results import read_results
 from launcher.report.table import losses
 from launcher.run_record import damaged_checkpoints, read_bad_records, read_train_rows
+from launcher.storage import append_jsonl
 
 
 @pytest.fixture

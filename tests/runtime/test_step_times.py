@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, read_json, read_jsonl
+from launcher.contract import RunPaths
 from launcher.odapi import compat
 from launcher.odapi.pipeline import parse
+from launcher.storage import read_json, read_jsonl
 from launcher.worker_config import WorkerConfig
 
 pytestmark = pytest.mark.tensorflow

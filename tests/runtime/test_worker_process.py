@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from launcher.contract import RunPaths, read_json, read_jsonl, write_json
+from launcher.contract import RunPaths
 from launcher.odapi import pipeline
+from launcher.storage import read_json, read_jsonl, write_json
 from launcher.worker_config import WorkerConfig
 from tests.runtime.small_pipelines import demo_pipeline
 

@@ -15,10 +15,11 @@ from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.reading import Cluster
 from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, judge
 from launcher.backends.status import heartbeats, progress_of
-from launcher.contract import Reason, RunPaths, State, read_json
+from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.render import kubernetes as render
 from launcher.render.kubernetes.names import EVALUATOR
+from launcher.storage import read_json
 
 if TYPE_CHECKING:
     from launcher.planning import Plan

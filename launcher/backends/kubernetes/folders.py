@@ -13,8 +13,9 @@ from typing import Any
 
 from launcher.backends import registry
 from launcher.backends.kubernetes.connection import Place
-from launcher.contract import RunPaths, write_text
+from launcher.contract import RunPaths
 from launcher.errors import StorageError
+from launcher.storage import write_text
 
 
 def folder_of(place: Place, root: Path) -> Path:

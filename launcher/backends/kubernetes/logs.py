@@ -15,8 +15,9 @@ from pathlib import Path
 from launcher.backends.kubernetes import reading
 from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.members import Member
-from launcher.contract import RunPaths, read_json, storage_error, write_json
+from launcher.contract import RunPaths
 from launcher.errors import LauncherError
+from launcher.storage import read_json, storage_error, write_json
 
 _AT_ONCE = 16
 """Logs that are copied at the same time."""

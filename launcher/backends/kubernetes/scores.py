@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from launcher.backends.base import log_attempts
-from launcher.contract import COCO_NUMBERS, RunPaths, write_text
+from launcher.contract import COCO_NUMBERS, RunPaths
 from launcher.errors import StorageError
+from launcher.storage import write_text
 
 _SCORED = re.compile(r"step (?P<step>\d+): mAP (?P<mAP>-?[\d.]+), AP50 (?P<AP50>-?[\d.]+),")
 

@@ -23,15 +23,10 @@ from launcher.backends.ray import leftovers, proof
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.relay import Relay, say
 from launcher.backends.ray.reports import Reporter
-from launcher.contract import (
-    ENV_ATTEMPT,
-    ENV_CPU_THREADS,
-    ENV_PARENT_PID,
-    ENV_TF_CONFIG,
-    write_json,
-)
+from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, ENV_TF_CONFIG
 from launcher.errors import LauncherError, WorkerExit
 from launcher.render.supervised import WORKER, Process
+from launcher.storage import write_json
 
 _POLL_SECONDS = 0.2
 _LEAVE_SECONDS = 120.0

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.contract import RunPaths, read_json, write_json
+from launcher.contract import RunPaths
+from launcher.storage import read_json, write_json
 
 
 @dataclass(frozen=True)

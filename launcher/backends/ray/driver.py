@@ -24,11 +24,12 @@ from launcher.backends.ray.group import Group
 from launcher.backends.ray.rest import Dashboard
 from launcher.backends.supervising import Supervisor, copy_log_to, log
 from launcher.backends.verdict import Verdict
-from launcher.contract import Reason, State, append_jsonl, read_json, write_json
+from launcher.contract import Reason, State
 from launcher.errors import LauncherError
 from launcher.odapi import pipeline
 from launcher.render import ray as render
 from launcher.render.supervised import WORKER
+from launcher.storage import append_jsonl, read_json, write_json
 
 _ROOM_SECONDS = 1.0
 """Between two looks at the cluster while it has no room."""

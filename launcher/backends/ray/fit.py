@@ -13,7 +13,6 @@ from typing import Any
 
 from launcher.backends import registry
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError, RefusedError, Version
-from launcher.contract import read_json, write_json
 from launcher.errors import (
     ConfigError,
     MissingExtraError,
@@ -23,6 +22,7 @@ from launcher.errors import (
 )
 from launcher.planning import Plan
 from launcher.render.ray import RayJob, told
+from launcher.storage import read_json, write_json
 
 _PROBE_SECONDS = 90.0
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-rocm")

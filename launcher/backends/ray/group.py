@@ -20,10 +20,10 @@ from launcher.backends.processes import Log
 from launcher.backends.ray import agent
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.meeting import MeetingConfig
-from launcher.contract import write_json
 from launcher.errors import StorageError, WorkerExit
 from launcher.render.ray import RayJob
 from launcher.render.supervised import WORKER, Process
+from launcher.storage import write_json
 
 _WORKER_ENV = {"RAY_worker_niceness": "0"}
 """Ray's workers are at nice 15: below the evaluator, and below whatever else a machine does."""

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launcher.backends.ray.channel import Channel, mapping
-from launcher.contract import storage_error
 from launcher.errors import RunFailedError
+from launcher.storage import storage_error
 
 MODULE = "launcher.backends.ray.keeper"
 _START_SECONDS = 100.0

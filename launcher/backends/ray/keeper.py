@@ -24,9 +24,10 @@ from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.ray.words import lost_message
 from launcher.backends.status import read_status, write_last
-from launcher.contract import Reason, State, write_json, write_text
+from launcher.contract import Reason, State
 from launcher.errors import ConfigError, LauncherError, UnreachableError
 from launcher.render import ray as render
+from launcher.storage import write_json, write_text
 
 START_SECONDS = 90.0
 _UNUSED_SECONDS = 120.0

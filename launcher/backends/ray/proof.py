@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.backends.ray.channel import Channel, mapping
-from launcher.contract import write_json
 from launcher.errors import ConfigError, DataError, LauncherError
+from launcher.storage import write_json
 
 SEE_SECONDS = 15.0
 """For a network file system to show a new file."""

@@ -14,7 +14,8 @@ from ray.util.metrics import Gauge
 
 from launcher.backends.ray.channel import newest_saved
 from launcher.backends.status import newest_score
-from launcher.contract import RunPaths, read_json, write_json
+from launcher.contract import RunPaths
+from launcher.storage import read_json, write_json
 
 _SECONDS = 2.0
 # Ray Train logs each report, by a logger that it calls after its file.

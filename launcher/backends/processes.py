@@ -84,8 +84,7 @@ class Child:
                 ) from e
         self.pid = self._popen.pid
         if nice:
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self.pid, nice)
+            _be_nice(self.pid, nice)
 
     @property
     def label(self) -> str:
@@ -115,6 +114,18 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+def _be_nice(pid: int, nice: int) -> None:
+    """Of a process that leads a session of its own, as far as the system lets us.
+
+    Where the kernel groups tasks by session (sched(7), "The autogroup feature"), a nice value
+    counts within the session only: against other sessions it is the group's that does.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def label(process: Process) -> str:

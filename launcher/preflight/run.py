@@ -64,7 +64,7 @@ def check(plan: Plan, options: Options) -> Report:
 
     Raises SpecError when the pipeline.config cannot be read, StorageError when a disk fails.
     """
-    subject = subject_of(plan)
+    subject = subject_of(plan, weights_here=options.data)
     data, found = _data(subject, options)
     findings = [
         *configuration_findings(subject),
@@ -80,7 +80,10 @@ def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequ
     from launcher import preflight
 
     if not options.data:
-        what = "it is on storage of the cluster, which this machine does not see"
+        storage = "on storage of the cluster, which this machine does not see"
+        what = f"it is {storage}"
+        if start := subject.plan.fine_tune:
+            what = f"it is {storage}, and so is {start.checkpoint}"
         return None, [_not_looked_at(what, "`launcher check` where it is mounted looks at it")]
     asked = {} if options.sample is None else {"sample": options.sample}
     try:

@@ -25,7 +25,7 @@ class Subject:
     file_text: str
     """Of the user's own pipeline.config; empty for a recipe."""
     weights: Weights | None
-    """Of the starting checkpoint; None without one, and for a URL."""
+    """Of the starting checkpoint; None without one, and for one that is not here."""
 
     @property
     def spec(self) -> JobSpec:
@@ -133,12 +133,14 @@ _READERS = {
 }
 
 
-def subject_of(plan: Plan) -> Subject:
-    """Reads the plan's pipeline.config again, and what it starts from. Raises SpecError."""
+def subject_of(plan: Plan, *, weights_here: bool = True) -> Subject:
+    """Reads the plan's pipeline.config again, and what it starts from unless that is on storage
+    that this machine does not see. Raises SpecError."""
     source = source_of(plan.spec)
     text = pipelines.read_text(Path(source.file)) if source.file else ""
     start = plan.fine_tune.checkpoint if plan.fine_tune else ""
-    weights = read_weights(start) if start and not is_url(start) else None
+    readable = weights_here and bool(start) and not is_url(start)
+    weights = read_weights(start) if readable else None
     return Subject(plan, source, text, weights)
 
 

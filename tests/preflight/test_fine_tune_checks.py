@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from launcher.preflight import Severity
+from launcher.planning import make_plan
+from launcher.preflight import Options, Severity, check
 from launcher.records import checkpoint
+from launcher.spec import load
 from tests.preflight.own_files import cosine, found, only, own_file
 
 NAME = "fine-tune"
@@ -152,6 +154,15 @@ def test_a_path_that_is_none(tmp_path: Path) -> None:
     finding = only(spec_of(tmp_path, str(tmp_path / "ckpt-9"), "classification"), name=NAME)
     assert (finding.severity, finding.cost.lost) == (Severity.ERROR, 1.0)
     assert finding.evidence == f"no such checkpoint ({tmp_path / 'ckpt-9'}.index)"
+
+
+def test_a_checkpoint_on_storage_of_the_cluster_is_not_looked_for(tmp_path: Path) -> None:
+    prefix = str(tmp_path / "ckpt-9")
+    plan = make_plan(load(spec_of(tmp_path, prefix, "classification")))
+    found = check(plan, Options(data=False)).findings
+    assert [f.name for f in found if f.severity is Severity.ERROR] == []
+    (unseen,) = (f for f in found if f.name == "data")
+    assert f"does not see, and so is {prefix}" in unseen.evidence
 
 
 def test_a_type_that_is_not_said(tmp_path: Path) -> None:

@@ -168,6 +168,22 @@ def test_waiting_for_a_node() -> None:
     assert "No node has enough free nvidia.com/gpu." in said.message
 
 
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        ('persistentvolumeclaim "coco" not found', 'Create the PersistentVolumeClaim "coco", or'),
+        ("pod has unbound immediate PersistentVolumeClaims", "`kubectl describe pvc` says why"),
+    ],
+)
+def test_waiting_for_storage(why: str, remedy: str) -> None:
+    (condition,) = UNSCHEDULED["conditions"]
+    condition = {**condition, "message": f"0/12 nodes are available: {why}. not found"}
+    said = judge(seen(pod(0, "Pending", status={"conditions": [condition]})))
+    assert said.reason is Reason.UNSCHEDULABLE
+    assert said.message.rpartition("not found. ")[2].startswith(remedy)
+    assert "Add such nodes" not in said.message
+
+
 def test_quota_wins_over_what_comes_of_it() -> None:
     text = 'pods "d0-worker-1-x" is forbidden: exceeded quota: small, requested: cpu=1'
     events = (event("d0-worker", "FailedCreate", text), event("other", "FailedCreate", "no"))

@@ -16,6 +16,8 @@ _STARTING = ("ContainerCreating", "PodInitializing")
 _EVENTS = ("FailedCreate", "FailedMount", "FailedAttachVolume", "FailedScheduling", "BackOff")
 """Warnings that say why something does not start; the others tell of what has run."""
 _MISSING = re.compile(r"Insufficient (?P<what>[\w./-]+)")
+_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?:not found|is being deleted)', re.I)
+_UNBOUND = re.compile(r"unbound immediate persistentvolumeclaims", re.I)
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,23 @@ def _image(m: Member) -> str:
 def _unschedulable(m: Member, waiting: Sequence[Member]) -> str:
     held = sum(bool(other.unschedulable) for other in waiting)
     others = f" and {held - 1} more" if held > 1 else ""
-    lacking = sorted({found["what"] for found in _MISSING.finditer(m.unschedulable)})
+    return f"{_who(m)}{others}: FailedScheduling: {m.unschedulable.rstrip('.')}. {_remedy(m)}"
+
+
+def _remedy(m: Member) -> str:
+    if claim := _CLAIM.search(m.unschedulable):
+        return (
+            f'Create the PersistentVolumeClaim "{claim["name"]}", or name yours in cluster.volumes'
+        )
+    if _UNBOUND.search(m.unschedulable):
+        return "`kubectl describe pvc` says why no volume is bound to the claim in cluster.volumes"
     remedy = (
         "Add such nodes, or change cluster.node_selector, tolerations or what a worker asks for"
     )
+    lacking = sorted({found["what"] for found in _MISSING.finditer(m.unschedulable)})
     if lacking:
         remedy = f"No node has enough free {' and '.join(lacking)}. {remedy}"
-    return f"{_who(m)}{others}: FailedScheduling: {m.unschedulable.rstrip('.')}. {remedy}"
+    return remedy
 
 
 def _who(m: Member) -> str:

@@ -156,7 +156,7 @@ def event(name: str, reason: str, message: str, at: str = "2026-11-24T21:00:00Z"
 
 UNSCHEDULED = {"conditions": [{
     "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-    "message": "0/12 nodes are available: 12 Insufficient nvidia.com/gpu.",
+    "message": "0/12 nodes are available: 12 Insufficient nvidia.com/gpu, 8 Insufficient cpu.",
 }]}  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_waiting_for_a_node() -> None:
     said = judge(seen(*members))
     assert (said.state, said.reason) == (State.PENDING, Reason.UNSCHEDULABLE)
     assert "worker-0 (pod d0-worker-0-00) and 1 more: FailedScheduling: 0/12 nodes" in said.message
-    assert "No node has enough free nvidia.com/gpu." in said.message
+    assert "No node has enough free cpu and nvidia.com/gpu." in said.message
 
 
 @pytest.mark.parametrize(

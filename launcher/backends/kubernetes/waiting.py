@@ -15,7 +15,7 @@ _CONTAINER = ("CreateContainerConfigError", "CreateContainerError", "RunContaine
 _STARTING = ("ContainerCreating", "PodInitializing")
 _EVENTS = ("FailedCreate", "FailedMount", "FailedAttachVolume", "FailedScheduling", "BackOff")
 """Warnings that say why something does not start; the others tell of what has run."""
-_MISSING = re.compile(r"Insufficient (?P<what>[\w./-]+)")
+_MISSING = re.compile(r"Insufficient (?P<what>[\w./-]*\w)")
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?:not found|is being deleted)', re.I)
 _UNBOUND = re.compile(r"unbound immediate persistentvolumeclaims", re.I)
 

@@ -43,7 +43,7 @@ def test_a_map_that_stays_at_zero() -> None:
 def test_expected_shares_are_the_lowest_of_the_runs() -> None:
     assert scores.lowest_at(0.25) == 0.009
     assert scores.lowest_at(0.6) == 0.578
-    assert scores.lowest_at(0.1) == 0.0
+    assert scores.lowest_at(0.1) == 0.0  # nobody tells so early
 
 
 def test_a_good_run_has_no_finding(tmp_path: Path) -> None:

@@ -63,3 +63,24 @@ def test_too_few_steps_are_not_learned_by_heart(tmp_path: Path) -> None:
     assert [row["images_seen"] for row in read_jsonl(paths.train_metrics)] == [4, 8]
     modes = read_jsonl(paths.eval_metrics)[-1]["modes"]
     assert (modes["images"], modes["moments_over"]) == (4, 4)
+
+
+def test_baseline_scores_the_checkpoint_and_what_comes_of_it(tmp_path: Path) -> None:
+    """On the very images that the checkpoint's own run was scored on: the same mAP, to the bit."""
+    run = small(tmp_path)
+    diagnose(run, 4, "overfit", "--images", "4", "--steps", "4")
+    overfit = RunPaths(tmp_path / "runs" / "small-overfit")
+    own = read_jsonl(overfit.eval_metrics)[-1]
+    val = json.loads(overfit.plan.read_text())["data"]["val"]
+    asked = ["--checkpoint", str(overfit.root), "--steps", "3", "--set", f"data.val={val[0]}"]
+    told = diagnose(run, 4, "baseline", "--force", *asked)  # val is a part of train
+    assert told["before"]["mAP"] == own["mAP"]
+    assert told["before"]["images"] == 4
+    assert told["verdict"]["passed"] is False
+    assert told["verdict"]["line"].startswith("the data are suspect: mAP 0.0")
+    assert told["verdict"]["next"][0].startswith("val: it finds next to nothing")
+    paths = RunPaths(tmp_path / "runs" / "small-baseline")
+    assert "restored" in (paths.logs(0) / "worker-0.log").read_text()
+    first, *_ = read_jsonl(paths.train_metrics)
+    last = read_jsonl(overfit.train_metrics)[-1]
+    assert abs(first["loss"] - last["loss"]) < 0.5 * last["loss"], "it goes on from those weights"

@@ -137,6 +137,6 @@ def test_in_a_pod_with_its_service_account(
     assert connection.connect(connection.Place()).place == connection.Place(
         connection.IN_CLUSTER, kubelet.namespace
     )
-    assert len(until(kubelet.pods)) == 2
+    assert until(lambda: len(kubelet.pods()) == 2)
     assert handle.cancel().state is State.CANCELLED
     assert api.delete("d0")

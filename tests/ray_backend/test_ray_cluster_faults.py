@@ -190,6 +190,9 @@ def test_a_restart_of_the_head_is_told_and_resumed_to_the_end(run: RayRun, clust
     assert (told["state"], told["reason"], told["step"]) == ("SUCCEEDED", "scored", STEPS)
     scored = [row["step"] for row in read_jsonl(run.paths.eval_metrics) if "mAP" in row]
     assert scored[-1] == STEPS
+    again = run.launcher("evaluate", run.name, "--backend", "ray")
+    assert again.returncode == 0, again.stderr
+    assert re.search(rf"Ray job {run.name}-\d+-evaluator-\d+ at {cluster.url}", again.stderr)
 
 
 def test_cancel_while_it_waits_for_room_and_while_it_scores(other: RayRun, cluster: Nodes) -> None:

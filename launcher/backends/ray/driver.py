@@ -246,6 +246,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, driver.on_signal)
     driver.run()
+    lock.release()  # the run has ended; to leave Ray takes this process seconds more
     return 0 if driver.succeeded() else 1
 
 

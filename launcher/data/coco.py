@@ -6,6 +6,7 @@ of an unknown image or category, a box outside its image, two images of one id.
 
 import json
 import math
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -149,11 +150,13 @@ def fit_box(bbox: Any, width: int, height: int) -> tuple[Sides | None, bool]:
     if outside > MAX_OUTSIDE_PIXELS:
         how = f"sticks out of the image by {outside:.6g} pixels"
         raise _bad_box(bbox, width, height, how)
-    xmin, ymin = max(x, 0), max(y, 0)
-    xmax, ymax = min(x + w, width), min(y + h, height)
-    if w == 0 or h == 0 or xmin >= xmax or ymin >= ymax:
+    xmin, ymin = max(x, 0) / width, max(y, 0) / height
+    xmax, ymax = min(x + w, width) / width, min(y + h, height) / height
+    sides = (xmin, ymin, xmax, ymax)
+    left, top, right, bottom = array("f", sides)  # as a record holds them
+    if w == 0 or h == 0 or left >= right or top >= bottom:
         return None, False
-    return (xmin / width, ymin / height, xmax / width, ymax / height), outside > 0
+    return sides, outside > 0
 
 
 def _bad_box(bbox: Any, width: int, height: int, how: str) -> BadBoxError:

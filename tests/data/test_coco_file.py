@@ -2,11 +2,12 @@
 
 import json
 import math
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from launcher.data.coco import MAX_NUMBER, BadBoxError, _plain, fit_box, load
@@ -90,13 +91,15 @@ def test_the_first_bad_box_is_named_and_the_others_counted(coco: Any) -> None:
     width=st.integers(1, 100),
     height=st.integers(1, 100),
 )
+@example(bbox=[0.0, 0.0, 5e-324, 1.0], width=2, height=1)
+@example(bbox=[50.0, 0.0, 1e-9, 1.0], width=100, height=1)
 def test_a_fitted_box_lies_in_its_image(bbox: list[float], width: int, height: int) -> None:
     try:
         sides, clipped = fit_box(bbox, width, height)
     except BadBoxError:
         return
     if sides is not None:
-        xmin, ymin, xmax, ymax = sides
+        xmin, ymin, xmax, ymax = array("f", sides)  # as a record holds them
         assert 0 <= xmin < xmax <= 1
         assert 0 <= ymin < ymax <= 1
         if not clipped:

@@ -14,6 +14,8 @@ from launcher.worker_config import WorkerConfig
 pytestmark = pytest.mark.tensorflow
 
 LATE = 0.15
+APART = 0.005  # s: nothing orders the op that reads the clock when a batch came and the one that
+# reads it when its gradients are there, so that the first may read it last (40 us were seen)
 TRAIN_CONFIG = """
 train_config { batch_size: 4 add_regularization_loss: false
   optimizer { momentum_optimizer {
@@ -36,7 +38,7 @@ def test_the_wait_of_all_micro_batches_is_told(accumulation: int) -> None:
     wait = accumulation * LATE
     for result in steps(accumulation, LATE):
         assert 0.5 * wait < result.input_seconds < 2.5 * wait
-        assert result.own_seconds >= result.input_seconds
+        assert result.own_seconds > result.input_seconds - APART
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])

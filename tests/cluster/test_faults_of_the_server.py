@@ -184,3 +184,19 @@ def test_logs_of_all_attempts_while_their_pods_are_there(
         api.delete({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod.metadata.name}})
     until(lambda: not [p for p in kubelet.pods() if p.metadata.deletion_timestamp])
     assert list(handle.logs("worker-0", attempt=0)) == LINES
+
+
+@pytest.mark.usefixtures("log_file", "claims")
+def test_logs_of_a_resumed_run_are_beside_the_earlier_ones(
+    make_plan: "Callable[..., Plan]", kubelet: Kubelet
+) -> None:
+    plan = make_plan(workers=1)
+    handle = start(plan)
+    kubelet.running(1)
+    assert list(handle.logs("worker-0")) == LINES
+    handle.cancel()
+    handle = start(plan, resume=True)
+    kubelet.running(1)
+    for _ in range(2):  # the second finds its file again
+        assert list(handle.logs("worker-0", attempt=0)) == LINES
+        assert list(handle.logs("worker-0", attempt=1)) == LINES

@@ -67,7 +67,20 @@ def _wanted(m: Member, root: Path) -> bool:
 
 
 def _path(m: Member, root: Path) -> Path:
-    return RunPaths(root).logs(m.attempt) / f"{m.label}.log"
+    """Of its attempt; the next one after those that other pods have: a resumed run's Jobs count
+    from 0 again."""
+    attempt = m.attempt
+    while True:
+        path = RunPaths(root).logs(attempt) / f"{m.label}.log"
+        if _copied_from(path) in (None, m.pod):
+            return path
+        attempt += 1
+
+
+def _copied_from(path: Path) -> str | None:
+    """The pod; None: nothing was copied there."""
+    data = read_json(_cursor_path(path))
+    return str(data.get("pod")) if isinstance(data, dict) else None
 
 
 def _cursor_path(path: Path) -> Path:

@@ -85,6 +85,19 @@ def test_gradients_and_statistics_are_those_of_a_plain_step(
 
 @pytest.mark.tensorflow
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["ssd_resnet50_v1_fpn_640", "faster_rcnn_resnet50_v1_640"])
+def test_other_backbones_have_the_gradients_of_a_plain_step(recipe: str, tf: Any) -> None:
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    found = compared(pipeline_of(recipe, 160, 2), strategy, images(160, 2))
+    assert "segments of the backbone" in found["applied"]
+    assert found["gradients"] < 1e-5
+    assert found["statistics"] < 1e-6
+    ours, peer = found["ops"]
+    assert ours > 1.3 * peer
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
 def test_two_replicas_with_synchronised_norm_have_the_gradients_of_a_plain_step() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.runtime.checkpointed"],

@@ -127,6 +127,8 @@ def train(cell: Cell, folder: Path) -> float:
                     "seed": cell.seed,
                     "checkpoint_every": {"steps": cell.steps, "minutes": 10_000},
                 },
+                # One that waits for a busy machine is not one that hangs.
+                "restart": {"stall_timeout_seconds": 3600},
                 "run_dir": str(folder / "runs"),
             }
         )

@@ -2,7 +2,7 @@
 
 Accumulation gives a step its global batch, not the moments of batch normalization, which are those
 of one micro-batch. What helps, in this order: moments over all replicas, the frozen statistics of
-a trained checkpoint, batch renormalization (docs/recipes.md, "Small micro-batches").
+a trained checkpoint, the kind that kept most of the mAP when it was measured (norm_evidence.py).
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,12 @@ from launcher.odapi.protos import Message
 from launcher.planning.arithmetic import Split
 from launcher.planning.data import FineTune
 from launcher.planning.effective import is_synchronised
+from launcher.planning.norm_evidence import REFERENCE_IMAGES, best, effect
 from launcher.planning.source import Source
 from launcher.spec import JobSpec
 
 ENOUGH = 8
 """Images that are enough where no recipe says more; EfficientDet's authors advise as many."""
-
-MOVING_AGAINST_BATCH = {"flat": (0.771, 0.778), "patchy": (0.749, 0.757)}
-"""mAP of `moving` over 2 images and of `batch` over 32, by background, means of three seeds:
-bench/small_batch.py."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,13 @@ class Norm:
         return self.trained and self.kind in ("batch", "renorm", "moving")
 
     @property
+    def few(self) -> bool:
+        """Fewer than the recipe had, and than make no difference any more."""
+        return self.trained and self.images < _enough(self.wanted)
+
+    @property
     def too_few(self) -> bool:
-        return self.trained and self.kind == "batch" and self.images < self.wanted
+        return self.few and self.kind == "batch"
 
 
 def wants_sync(spec: JobSpec, source: Source, split: Split) -> bool | None:
@@ -51,7 +53,7 @@ def wants_sync(spec: JobSpec, source: Source, split: Split) -> bool | None:
         return asked
     if spec.train.norm in ("group", "frozen") or split.replicas == 1:
         return None
-    return True if _alone(spec, split) < _wanted(source) else None
+    return True if _alone(spec, split) < _enough(_wanted(source)) else None
 
 
 def norm_of(
@@ -90,21 +92,18 @@ def _chosen(images: int, wanted: int, trained: bool, fine_tune: FineTune | None)
     """The kind that train.norm: auto stands for, and why."""
     if not trained:
         return "batch", "the model's own file has its statistics frozen"
-    if images >= wanted:
-        return "batch", f"{images:,} images a statistic, {wanted:,} are enough"
+    if images >= _enough(wanted):
+        return "batch", f"{images:,} images a statistic, {_enough(wanted):,} are enough"
     few = f"{images:,} images a statistic, {wanted:,} wanted"
     if fine_tune is not None and fine_tune.kind == "full":
         return "frozen", f"{few}; the checkpoint's statistics are those of all layers"
-    return "moving", f"{few}; the best found (docs/recipes.md)"
+    return best(images).kind, f"{few}; the best found (docs/recipes.md)"
 
 
 def _cost(kind: str, images: int, wanted: int, trained: bool) -> str:
-    if not trained or images >= wanted or kind in ("frozen", "group"):
-        return ""
-    if kind == "moving":
-        pairs = [f"{few:.2f} against {many:.2f}" for few, many in MOVING_AGAINST_BATCH.values()]
-        return f"a small model's mAP over 2 images against batch norm over 32: {', '.join(pairs)}"
-    return "docs/recipes.md, Small micro-batches"
+    measured = effect(kind, images)
+    enough = kind != "group" and images >= _enough(wanted)
+    return "" if not trained or enough or measured is None else measured.text
 
 
 def _alone(spec: JobSpec, split: Split) -> int:
@@ -123,6 +122,11 @@ def _alone(spec: JobSpec, split: Split) -> int:
 
 def _wanted(source: Source) -> int:
     return source.images_per_core or ENOUGH
+
+
+def _enough(wanted: int) -> int:
+    """What more would bring was not measured; no recipe but one had more."""
+    return min(wanted, REFERENCE_IMAGES)
 
 
 def _always_synchronised(model: Message) -> bool:

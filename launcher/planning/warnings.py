@@ -55,12 +55,7 @@ def _recompute(source: Source, split: Split, norm: Norm) -> Iterator[str]:
     """More images a replica come before anything that changes the model."""
     model = source.pipeline.model
     extractor = model.center_net.feature_extractor.type  # empty in other models
-    if (
-        not extractor.startswith("hourglass")
-        and norm.trained
-        and norm.images < norm.wanted
-        and split.accumulation_steps > 1
-    ):
+    if not extractor.startswith("hourglass") and norm.few and split.accumulation_steps > 1:
         yield (
             "more images a replica may fit with train.recompute: true, which computes the "
             "backbone's activations twice and keeps few (EfficientDet-D0, 4 images of 256 px: "

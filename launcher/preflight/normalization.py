@@ -7,15 +7,9 @@ replica, moments over all replicas, the statistics of a trained checkpoint, mome
 from collections.abc import Iterator
 
 from launcher.planning.effective import is_synchronised
-from launcher.preflight.evidence import (
-    FROZEN_FROM_NOTHING,
-    NORM_OVER_FOUR,
-    NORM_OVER_FOUR_LOST,
-    NORM_OVER_TWO,
-    NORM_OVER_TWO_LOST,
-    OTHER_NORMS,
-    moving_cost,
-)
+from launcher.planning.norm import Norm
+from launcher.planning.norm_evidence import best
+from launcher.preflight.evidence import FROZEN_FROM_NOTHING, norm_cost
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.subject import Subject
 
@@ -30,7 +24,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     norm = subject.plan.norm
     if norm.too_few or _moves_over_one(subject):
         yield _too_few(subject)
-    elif norm.trained and norm.kind != "batch" and norm.images < norm.wanted:
+    elif norm.kind != "batch" and norm.few:
         yield _replaced(subject)
     yield from _frozen_from_nothing(subject)
     yield from _backbone_alone(subject)
@@ -40,7 +34,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _moves_over_one(subject: Subject) -> bool:
     """Moments of the last step are those of its one micro-batch: `moving` is batch norm then."""
     norm = subject.plan.norm
-    return norm.trained and norm.kind == "moving" and _averaged_over(subject) < norm.wanted
+    return norm.few and norm.kind == "moving" and _averaged_over(subject) < norm.wanted
 
 
 def _averaged_over(subject: Subject) -> int:
@@ -60,9 +54,7 @@ def _too_few(subject: Subject) -> Finding:
         place=subject.place_in_spec(_KEY),
         evidence=_counted(subject)
         + (moving if norm.kind == "moving" else ": accumulation does not mend that"),
-        cost=Cost(NORM_OVER_TWO, NORM_OVER_TWO_LOST)
-        if noise
-        else Cost(NORM_OVER_FOUR, NORM_OVER_FOUR_LOST),
+        cost=norm_cost("batch", _averaged_over(subject)),
         remedy=f"{_first_remedies(subject)}. Else {_else(subject)}",
         edits=_edits(subject),
     )
@@ -77,18 +69,16 @@ def _replaced(subject: Subject) -> Finding:
         severity=Severity.INFO if stated else Severity.WARNING,
         place=subject.place_in_spec(_KEY),
         evidence=f"{_counted(subject)}. This run normalizes with {_KEY}: {norm.kind}",
-        cost=_cost_of(norm.kind),
+        cost=_cost_of(norm),
         remedy=f"{_first_remedies(subject)}. Else keep {_KEY}: {norm.kind}",
         edits=(f"{_KEY}={norm.kind}",),
     )
 
 
-def _cost_of(kind: str) -> Cost:
-    """As batch norm the same images cost far more (NORM_OVER_TWO)."""
-    if kind == "moving":
-        cost = moving_cost()
-        return Cost(f"{cost.text}; with batch norm 0.02 in place of 0.42", cost.lost)
-    return OTHER_NORMS.get(kind, Cost("no figure is known (docs/recipes.md)", 0.2))
+def _cost_of(norm: Norm) -> Cost:
+    """Beside what the same images cost as batch norm."""
+    cost, batch = norm_cost(norm.kind, norm.images), norm_cost("batch", norm.images)
+    return Cost(f"{cost.text}; batch norm keeps {100 * (1 - batch.lost):.0f} % of it", cost.lost)
 
 
 def _counted(subject: Subject) -> str:
@@ -123,7 +113,8 @@ def _can_recompute(subject: Subject) -> bool:
 def _kind(subject: Subject) -> str:
     """What train.norm: auto would be for so few images (planning/norm.py)."""
     fine_tune = subject.plan.fine_tune
-    return "frozen" if fine_tune is not None and fine_tune.kind == "full" else "moving"
+    full = fine_tune is not None and fine_tune.kind == "full"
+    return "frozen" if full else best(subject.plan.norm.images).kind
 
 
 def _else(subject: Subject) -> str:

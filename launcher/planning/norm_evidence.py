@@ -1,0 +1,66 @@
+"""What normalization over few images costs, measured by bench/small_batch.py.
+
+mAP of SSD-MobileNetV2 x0.35 (60 norm layers) at 128 px with 32 images a step, on drawn shapes
+before flat and before patchy backgrounds, by the kind of normalization and the images that one
+set of moments is taken over. Means over the seeds that were run; docs/recipes.md shows how many. A
+test holds the table equal to bench/results/small_batch.jsonl.
+"""
+
+from dataclasses import dataclass
+
+REFERENCE_IMAGES = 32
+
+MEASURED: dict[tuple[str, int], tuple[float, float]] = {
+    ("batch", 2): (0.508, 0.555),
+    ("batch", 4): (0.538, 0.614),
+    ("batch", 8): (0.740, 0.728),
+    ("batch", 32): (0.778, 0.757),
+    ("moving", 2): (0.771, 0.749),
+    ("moving", 4): (0.790, 0.770),
+    ("moving", 8): (0.693, 0.770),
+    ("renorm", 2): (0.757, 0.742),
+    ("renorm", 4): (0.725, 0.710),
+    ("renorm", 8): (0.751, 0.782),
+    ("group", 32): (0.416, 0.458),
+}
+"""(flat, patchy). Groups are of one image, so its number of images is that of a step."""
+
+_REFERENCE = MEASURED["batch", REFERENCE_IMAGES]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Of a kind of normalization over `images`, the nearest measured number that is not above."""
+
+    kind: str
+    images: int
+    scores: tuple[float, float]
+
+    @property
+    def kept(self) -> float:
+        """Share of the mAP of batch normalization over 32 images; mean of the two backgrounds."""
+        return sum(ours / full for ours, full in zip(self.scores, _REFERENCE, strict=True)) / 2
+
+    @property
+    def text(self) -> str:
+        pairs = (
+            f"{ours:.2f} in place of {full:.2f}"
+            for ours, full in zip(self.scores, _REFERENCE, strict=True)
+        )
+        over = "" if self.kind == "group" else f" over {self.images} images"
+        return f"a small detector's mAP with norm: {self.kind}{over}: {', '.join(pairs)}"
+
+
+def effect(kind: str, images: int) -> Effect | None:
+    """None where that kind was not measured."""
+    measured = sorted(n for name, n in MEASURED if name == kind)
+    if not measured:
+        return None
+    nearest = max((n for n in measured if n <= images), default=measured[0])
+    return Effect(kind, nearest, MEASURED[kind, nearest])
+
+
+def best(images: int) -> Effect:
+    """What keeps most of the mAP over so few images, of the kinds that start from nothing."""
+    found = [effect(kind, images) for kind in ("moving", "renorm")]
+    return max((e for e in found if e is not None), key=lambda e: e.kept)

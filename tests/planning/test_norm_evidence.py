@@ -1,6 +1,9 @@
 """The figures that plan and check quote are those of the bench."""
 
+import os
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,8 @@ import pytest
 from launcher.planning.norm_evidence import MEASURED, best, effect
 from launcher.storage import read_jsonl
 
-RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results" / "small_batch.jsonl"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results" / "small_batch.jsonl"
 
 
 def test_every_cell_is_the_mean_of_what_the_bench_measured() -> None:
@@ -50,3 +54,16 @@ def test_nothing_is_said_of_what_was_not_measured() -> None:
 def test_the_best_keeps_more_than_the_others(images: int) -> None:
     others = [effect(kind, images) for kind in ("batch", "moving", "renorm", "group")]
     assert best(images).kept == max(e.kept for e in others if e is not None)
+
+
+def test_the_documentation_shows_the_table_that_the_bench_prints() -> None:
+    bench = subprocess.run(
+        [sys.executable, "bench/small_batch.py", "--table"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *table, _ = bench.stdout.splitlines()
+    assert "\n".join(table).strip() in (ROOT / "docs" / "recipes.md").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.ray.rest import Dashboard
+from launcher.backends.ray.rest import Dashboard, RefusedError
 from launcher.cli.main import run
 from launcher.errors import UnreachableError
 
@@ -70,6 +70,32 @@ class Html(Quiet):
         self.wfile.write(b"<html>hello</html>")
 
 
+class Fails(Quiet):
+    """A dashboard that has lost its head node's agent, or its mind."""
+
+    def do_GET(self) -> None:
+        self.send_response(500)
+        self.end_headers()
+        self.wfile.write(b"Traceback (most recent call last):\n  ...\nRuntimeError: no agent\n")
+
+    do_POST = do_GET
+
+
+class WantsHttps(Quiet):
+    """As nginx answers plain HTTP where it speaks HTTPS."""
+
+    def do_GET(self) -> None:
+        self.send_response(400)
+        self.end_headers()
+        title = b"400 The plain HTTP request was sent to HTTPS port"
+        self.wfile.write(b"<html>\n<head><title>" + title + b"</title></head>\n</html>\n")
+
+    do_POST = do_GET
+
+
+FAILING = [(Fails, "HTTP 500: RuntimeError: no agent"), (WantsHttps, "sent to HTTPS port")]
+
+
 class Locked(Quiet):
     def do_GET(self) -> None:
         self.send_response(401)
@@ -106,6 +132,30 @@ def test_other_web_servers(handler: type[BaseHTTPRequestHandler]) -> None:
         assert "something answers there that is no Ray dashboard" in told(address)
 
 
+@pytest.mark.parametrize(("handler", "why"), FAILING)
+def test_servers_that_answer_with_an_error(handler: type[BaseHTTPRequestHandler], why: str) -> None:
+    with server(handler) as address:
+        text = told(address)
+        assert "answers with an error" in text
+        assert why in text
+        asked = Dashboard(address, seconds=1.0)
+        questions: tuple[Callable[[], object], ...] = (
+            asked.python_version,
+            asked.nodes,
+            asked.jobs,
+            lambda: asked.job("x"),
+            lambda: asked.knows("x"),
+            lambda: asked.logs("x"),
+        )
+        for question in questions:
+            with pytest.raises(UnreachableError):
+                question()
+        with pytest.raises(RefusedError, match=why) as caught:
+            asked.submit({})
+        assert caught.value.problems[0].place == address
+        asked.stop("x")  # what it was to stop cannot be stopped
+
+
 def test_a_server_of_another_protocol() -> None:
     def greet(connection: socket.socket) -> None:
         with connection:
@@ -121,15 +171,33 @@ def test_a_cluster_that_wants_a_token() -> None:
         assert "RAY_AUTH_TOKEN" in told(address)
 
 
-def test_submit_says_it_with_exit_code_5(
+@pytest.fixture
+def submitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[[str], str]:
+    """What `submit --address` says with exit code 5, when it leaves nothing behind."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    address = closed_port()
-    arguments = ["submit", str(DEMO), "--backend", "ray", "--run-dir", str(tmp_path / "runs")]
-    assert run([*arguments, "--address", address]) == 5
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1
-    assert address in said.err
-    assert not said.out
-    assert not (tmp_path / "runs").exists()
+
+    def submit(address: str) -> str:
+        arguments = ["submit", str(DEMO), "--backend", "ray", "--run-dir", str(tmp_path / "runs")]
+        assert run([*arguments, "--address", address]) == 5
+        said = capsys.readouterr()
+        assert said.err.count("\n") == 1
+        assert address in said.err
+        assert not said.out
+        assert not (tmp_path / "runs").exists()
+        return said.err
+
+    return submit
+
+
+def test_submit_says_it_with_exit_code_5(submitted: Callable[[str], str]) -> None:
+    assert "no Ray cluster answers there" in submitted(closed_port())
+
+
+@pytest.mark.parametrize(("handler", "why"), FAILING)
+def test_submit_to_a_server_that_answers_with_an_error(
+    submitted: Callable[[str], str], handler: type[BaseHTTPRequestHandler], why: str
+) -> None:
+    with server(handler) as address:
+        assert why in submitted(address)

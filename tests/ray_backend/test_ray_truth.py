@@ -2,7 +2,9 @@
 
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +17,17 @@ from launcher.backends.files import write_files
 from launcher.backends.ray import ending
 from launcher.backends.ray.backend import BACKEND
 from launcher.backends.ray.channel import Channel, reset_control, stops
+from launcher.backends.ray.evaluator_job import note_lost_driver
+from launcher.backends.ray.rest import Dashboard
 from launcher.backends.ray.truth import ray_status
-from launcher.backends.status import write_status
+from launcher.backends.status import read_status, write_status
+from launcher.cli.main import run
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.planning.elastic import elastic_plans
 from launcher.render import ray as render
 from launcher.storage import write_json
+from tests.ray_backend.test_ray_rest import Fails, server
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 NO_PROCESS = 2**22 + 1  # above the kernel's largest pid
@@ -131,3 +137,82 @@ def test_cancel_asks_by_the_control_file(root: Path, monkeypatch: pytest.MonkeyP
     assert BACKEND.cancel(root) is True
     assert asked[0] == 1
     assert stops(root, "another") is None, "a later submission of the name is not meant"
+
+
+# A dashboard that answers every question with HTTP 500: no command ends in a traceback.
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with server(Fails) as address:
+        yield written(tmp_path / "runs", address)
+
+
+def said(
+    root: Path, capsys: pytest.CaptureFixture[str], *command: str, code: int = 0
+) -> tuple[str, str]:
+    assert run([*command, "--run-dir", str(root.parent)]) == code
+    out, err = capsys.readouterr()
+    return out, err
+
+
+def test_status_and_list_believe_the_folder(
+    failing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, err = said(failing, capsys, "status", "demo")
+    assert "RUNNING" in out
+    assert "answers with an error (HTTP 500: RuntimeError: no agent)" in out
+    assert not err
+    out, err = said(failing, capsys, "list")
+    assert "RUNNING" in out
+    assert not err
+
+
+def test_dashboard_tells_the_error(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = said(failing, capsys, "dashboard", "demo", code=5)
+    assert not out
+    assert err.count("\n") == 1
+    assert "HTTP 500: RuntimeError: no agent" in err
+
+
+def test_logs_go_on_to_the_end_of_the_run(
+    failing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = RunPaths(failing).worker_log(0, 0)
+    log.parent.mkdir(parents=True)
+    log.write_text("step 7\n")
+    last = replace(running(failing), state=State.SUCCEEDED, reason=Reason.SCORED)
+    end = threading.Timer(1.0, write_status, [last])
+    end.start()
+    out, err = said(failing, capsys, "logs", "demo", "-f")
+    end.join()
+    assert "step 7" in out
+    assert err == "demo: SUCCEEDED (scored)\n"
+
+
+def test_cancel_reaches_a_driver_that_obeys(
+    failing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def obey() -> None:
+        while not stops(failing, "demo-0"):
+            time.sleep(0.05)
+        write_status(replace(running(failing), state=State.CANCELLED, reason=Reason.CANCELLED))
+
+    driver = threading.Thread(target=obey, daemon=True)
+    driver.start()
+    out, _ = said(failing, capsys, "cancel", "demo")
+    driver.join(10)
+    assert "CANCELLED" in out
+    out, err = said(failing, capsys, "delete", "demo")
+    assert "deleted" in out
+    assert not err
+    assert not failing.exists()
+
+
+def test_the_evaluators_job_goes_on(failing: Path) -> None:
+    job = render.RayJob.read(failing / render.JOB_FILE)
+    note_lost_driver(job, Dashboard(job.address))
+    status = read_status(failing)
+    assert status is not None
+    assert status.state is State.RUNNING, "an error says nothing about the driver"

@@ -151,8 +151,12 @@ def _probe(dashboard: Dashboard) -> dict[str, Any]:
     entrypoint = shlex.join(["python", "-c", _PROBE])
     try:
         dashboard.submit({"entrypoint": entrypoint, "submission_id": submission})
-    except (RefusedError, NotThereError) as e:
-        raise ConfigError(f"takes no jobs ({e})", place=dashboard.address) from None
+    except RefusedError as e:
+        raise ConfigError(
+            f"takes no jobs ({e.problems[0].what})",
+            place=dashboard.address,
+            remedy="See its dashboard",
+        ) from None
     deadline = time.monotonic() + _PROBE_SECONDS
     try:
         while dashboard.job(submission).get("status") not in ENDED:

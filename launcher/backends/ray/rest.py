@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.errors import UnreachableError
+from launcher.errors import LauncherError, UnreachableError
 
 SECONDS = 8.0
 """An unreachable address is told within 10 s."""
@@ -16,14 +17,15 @@ SECONDS = 8.0
 ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_BYTES = 64 * 1024 * 1024
+_MOST_SAID = 300
 
 
 class NotThereError(Exception):
     """The cluster answers, and knows no such job."""
 
 
-class RefusedError(Exception):
-    """The cluster answers that it does not want that; the text says why."""
+class RefusedError(LauncherError):
+    """The cluster does not take what it was sent; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Version:
 
 
 class Dashboard:
-    """One cluster. All methods raise UnreachableError when it does not answer in time, or when
-    what answers is no Ray."""
+    """One cluster. All methods raise UnreachableError when it does not answer in time, answers with
+    an error, or when what answers is no Ray."""
 
     def __init__(self, address: str, seconds: float = SECONDS) -> None:
         self.address = address.rstrip("/")
@@ -52,7 +54,7 @@ class Dashboard:
         """None: this Ray does not say."""
         try:
             return str(self._json("GET", "/api/v0/cluster_metadata")["data"]["pythonVersion"])
-        except (NotThereError, RefusedError, KeyError, TypeError):
+        except (KeyError, TypeError):
             return None
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -87,7 +89,8 @@ class Dashboard:
         return True
 
     def submit(self, request: dict[str, Any]) -> None:
-        """A job whose runtime environment needs nothing that has to be uploaded."""
+        """A job whose runtime environment needs nothing that has to be uploaded. Raises
+        RefusedError."""
         self._json("POST", "/api/jobs/", request)
 
     def stop(self, submission: str) -> None:
@@ -105,7 +108,7 @@ class Dashboard:
         try:
             text = self._send(method, path, body)
         except urllib.error.HTTPError as e:
-            raise self._http_error(e, path) from None
+            raise self._http_error(e, method, path) from None
         except (OSError, ValueError, EOFError) as e:  # http.client's errors among them
             raise self._unreachable(e) from None
         except Exception as e:  # a server that is none of HTTP
@@ -136,8 +139,11 @@ class Dashboard:
         with urllib.request.build_opener(proxies).open(request, timeout=self._seconds) as answer:
             return bytes(answer.read(_MOST_BYTES))
 
-    def _http_error(self, error: urllib.error.HTTPError, path: str) -> Exception:
-        text = error.read(100_000).decode(errors="replace")
+    def _http_error(self, error: urllib.error.HTTPError, method: str, path: str) -> Exception:
+        try:
+            text = error.read(100_000).decode(errors="replace")
+        except Exception:  # it was cut off; the code says enough
+            text = ""
         if error.code == 404:
             if path.startswith("/api/jobs/") and "does not exist" in text:
                 return NotThereError(text)
@@ -149,7 +155,17 @@ class Dashboard:
                 remedy="Set RAY_AUTH_TOKEN to the cluster's token",
             )
         if error.code in (400, 500):
-            return RefusedError(text.strip().splitlines()[-1] if text.strip() else str(error))
+            why = f"HTTP {error.code}: {_said(text) or error.reason}"
+            if method == "POST":
+                return RefusedError(
+                    f"does not take it ({why})", place=self.address, remedy="See its dashboard"
+                )
+            return UnreachableError(
+                f"answers with an error ({why})",
+                place=self.address,
+                remedy="See the log of the cluster's dashboard, or correct the address; one that "
+                "speaks HTTPS is written https://HOST:PORT",
+            )
         return self._no_ray(f"it answers with HTTP {error.code}")
 
     def _unreachable(self, error: Exception) -> UnreachableError:
@@ -169,3 +185,11 @@ class Dashboard:
             remedy="Give the address of the dashboard, as http://HOST:8265; `ray start --head` "
             "prints it",
         )
+
+
+def _said(text: str) -> str:
+    """Of an error's page: the title of HTML, the last line of a traceback."""
+    if title := re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL):
+        return " ".join(title[1].split())[:_MOST_SAID]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_MOST_SAID] if lines else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.ray.rest import Dashboard, RefusedError
+from launcher.backends.ray.rest import SECONDS, Dashboard, RefusedError
 from launcher.cli.main import run
 from launcher.errors import UnreachableError
 
@@ -201,3 +201,12 @@ def test_submit_to_a_server_that_answers_with_an_error(
 ) -> None:
     with server(handler) as address:
         assert why in submitted(address)
+
+
+def test_submit_to_who_says_nothing(submitted: Callable[[str], str]) -> None:
+    """With the time-out that it has; what a busy machine adds is not its own."""
+    assert SECONDS <= 5, "half of the 10 s that are promised"
+    kept: list[socket.socket] = []
+    with listener(kept.append) as address:
+        assert "timed out" in submitted(address)
+    assert kept, "it was asked"

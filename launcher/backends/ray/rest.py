@@ -11,8 +11,10 @@ from typing import Any
 
 from launcher.errors import LauncherError, UnreachableError
 
-SECONDS = 8.0
-"""An unreachable address is told within 10 s."""
+SECONDS = 5.0
+"""An unreachable address is told within 10 s, the start of the command and the plan included."""
+_SUBMIT_SECONDS = 30.0
+"""A job that is taken is not to be given up because a head is slow to say so."""
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -136,7 +138,9 @@ class Dashboard:
             self.address + path, data=data, method=method, headers=headers
         )
         proxies = urllib.request.ProxyHandler({} if self._local else None)
-        with urllib.request.build_opener(proxies).open(request, timeout=self._seconds) as answer:
+        opener = urllib.request.build_opener(proxies)
+        seconds = self._seconds if body is None else max(self._seconds, _SUBMIT_SECONDS)
+        with opener.open(request, timeout=seconds) as answer:
             return bytes(answer.read(_MOST_BYTES))
 
     def _http_error(self, error: urllib.error.HTTPError, method: str, path: str) -> Exception:

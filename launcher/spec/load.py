@@ -118,8 +118,10 @@ def _bare(path: Path, text: str, overrides: Sequence[str]) -> JobSpec:
 def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str]) -> JobSpec:
     values: dict[str, Any] = tree.value
     _make_absolute(values, folder)
+    written = _copied(values)
     overridden, problems = override.apply(overrides, values, JobSpec)
-    origin = replace(origin, overridden=overridden)
+    replaced = {dotted: had for dotted in overridden if (had := _at(written, dotted)) is not None}
+    origin = replace(origin, overridden=overridden, replaced=replaced)
     values = _without_nulls(values)
     try:
         spec = JobSpec.model_validate(values)
@@ -134,6 +136,13 @@ def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str])
     if problems:
         raise SpecError(problems)
     return spec.with_origin(origin)
+
+
+def _at(values: Any, dotted: str) -> Any:
+    """None: there is nothing."""
+    for key in dotted.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _make_absolute(values: dict[str, Any], folder: Path) -> None:

@@ -24,6 +24,8 @@ class Origin:
     file: str = ""
     lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
     overridden: frozenset[str] = frozenset()
+    replaced: dict[str, Any] = field(default_factory=dict)
+    """What the file has for those that were overridden."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Origin)
@@ -34,6 +36,9 @@ class Origin:
         """`d3.yaml:12: batch.global_batch`, or `--set batch.global_batch`."""
         if any(dotted == o or dotted.startswith(f"{o}.") for o in self.overridden):
             return f"--set {dotted}"
+        return self.place_in_file(dotted)
+
+    def place_in_file(self, dotted: str) -> str:
         line = self.line(tuple(dotted.split(".")))
         where = f"{self.file}:{line}" if self.file and line else self.file
         return ": ".join(part for part in (where, dotted) if part)

@@ -15,6 +15,7 @@ ENV = "RAY_ADDRESS"
 _OVERRIDING = (ENV, "RAY_API_SERVER_ADDRESS", "RAY_JOB_HEADERS")
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _DASHBOARD_PORT = 8265
+_FIELD = "backend.ray.address"
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Chosen:
     url: str | None
     """None: a Ray of the run's own."""
     source: str
-    conflict: str = ""
-    """What the environment says instead, and is not followed; empty: nothing."""
+    conflicts: tuple[str, ...] = ()
+    """What names another cluster, and is not followed."""
 
     def __str__(self) -> str:
         if self.url is None:
@@ -34,17 +35,34 @@ class Chosen:
 def choose(spec: JobSpec, env: Mapping[str, str] = os.environ) -> Chosen:
     """`--address` has become the spec's address. Raises UsageError for one that is no address."""
     asked, environment = spec.backend.ray.address, env.get(ENV, "").strip()
-    place = spec.place("backend.ray.address")
+    place = spec.place(_FIELD)
     if asked is not None:
-        source = "--address" if place.startswith("--set") else place or "backend.ray.address"
+        source = "--address" if place.startswith("--set") else place or _FIELD
         url = normal(asked, source)
-        conflict = ""
-        if environment and (environment == "auto" or normal(environment, ENV) != url):
-            conflict = f"{ENV} says {environment}, which is not followed: {source} wins"
-        return Chosen(url, source, conflict)
+        others = {ENV: environment}
+        if in_file := spec.origin.replaced.get(_FIELD):
+            others = {spec.origin.place_in_file(_FIELD): str(in_file), **others}
+        return Chosen(
+            url,
+            source,
+            tuple(
+                f"{other} says {said}, which is not followed: {source} wins"
+                for other, said in others.items()
+                if said and not _means(said, url)
+            ),
+        )
     if environment and environment != "local":
         return Chosen(normal(environment, f"environment variable {ENV}"), ENV)
     return Chosen(None, "")
+
+
+def _means(said: str, url: str) -> bool:
+    """Whether a text is another way to write `url`. It need not be an address at all: what is not
+    followed is no mistake."""
+    try:
+        return normal(said, "") == url
+    except UsageError:
+        return False
 
 
 def normal(address: str, place: str) -> str:

@@ -60,8 +60,8 @@ class RayBackend:
         self.check(plan, resume=resume, replace=replace)
         chosen = address.choose(plan.spec)
         say(f"{plan.name}: {chosen}")
-        if chosen.conflict:
-            say(f"warning: {chosen.conflict}")
+        for conflict in chosen.conflicts:
+            say(f"warning: {conflict}")
         dashboard = Dashboard(chosen.url) if chosen.url else None
         plans = elastic_plans(plan)
         held = RunLock.acquire(plan.root)

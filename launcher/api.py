@@ -14,7 +14,7 @@ from launcher import backends, planning, precheck, preflight
 from launcher.backends import registry, resuming
 from launcher.backends.base import Backend, JobHandle, RunStatus
 from launcher.backends.status import read_status
-from launcher.errors import PreflightError, Problem, SpecError, UsageError
+from launcher.errors import PreflightError, Problem, SpecError, StorageError, UsageError
 from launcher.planning import Plan
 from launcher.preflight import Finding, Options
 from launcher.preflight.mend import Mended
@@ -173,7 +173,15 @@ def find(name: str, run_dir: str | os.PathLike[str] | None = None) -> JobHandle:
 
 def runs(run_dir: str | os.PathLike[str] | None = None) -> list[JobHandle]:
     """All runs below `run_dir`; without it, those below ./runs and those that were submitted."""
-    return [_handle(root) for root in registry.all_roots(_folder(run_dir))]
+    return [_listed(root) for root in registry.all_roots(_folder(run_dir))]
+
+
+def _listed(root: Path) -> JobHandle:
+    """One whose folder cannot be read does not hide the others: its own status says it."""
+    try:
+        return _handle(root)
+    except StorageError:
+        return JobHandle(root.name, root, backends.get(backends.DEFAULT))
 
 
 def cluster_runs(backend: str, context: str = "", namespace: str = "") -> list[RunStatus]:
@@ -259,10 +267,11 @@ def dashboard(name: str, run_dir: str | os.PathLike[str] | None = None) -> str:
 
 def _handle(root: Path) -> JobHandle:
     """Its backend is what the list says of a run elsewhere, else what its folder says."""
-    entry, status = registry.entry_of(root), read_status(root)
+    entry = registry.entry_of(root)
     if entry and entry.where:
         backend = entry.backend
     else:
+        status = read_status(root)
         backend = status.backend if status else backends.DEFAULT
     return JobHandle(root.name, root, backends.get(backend))
 

@@ -1,13 +1,20 @@
 """Files that are there whole or not at all: text, JSON, lines of JSON. Standard library only."""
 
+import errno
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import StorageError, write_remedy
+
+_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
+"""What a network file system says of a file that may be there at the next try."""
+_TRIES = 3
+_AGAIN_SECONDS = 0.05
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,11 +41,40 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def read_text(path: Path) -> str | None:
+    """None when there is no such file yet. Raises StorageError when it cannot be read, nor a moment
+    later."""
+    for tries in range(1, _TRIES + 1):
+        try:
+            return path.read_text(errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as e:
+            if e.errno not in _PASSING or tries == _TRIES:
+                raise StorageError(
+                    f"cannot read ({e.strerror or e})",
+                    place=str(path),
+                    remedy="See whether its storage answers and this account may read it, and try "
+                    "again",
+                ) from e
+        time.sleep(_AGAIN_SECONDS)
+    return None
+
+
 def read_json(path: Path) -> Any:
-    """The value, or None when there is no such file yet or it is torn."""
+    """The value, or None when there is no such file yet or it is torn. Raises StorageError."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return json.loads(read_text(path) or "")
+    except ValueError:
+        return None
+
+
+def peek_json(path: Path) -> Any:
+    """As `read_json`, for who looks again soon and does not mind: None also while the file cannot
+    be read."""
+    try:
+        return read_json(path)
+    except StorageError:
         return None
 
 
@@ -53,13 +89,10 @@ def append_jsonl(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a torn last line, as a killed writer leaves it, is passed over."""
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        return []
+    """All whole lines; a torn last line, as a killed writer leaves it, is passed over. Raises
+    StorageError."""
     rows = []
-    for line in lines:
+    for line in (read_text(path) or "").splitlines():
         try:
             rows.append(json.loads(line))
         except ValueError:

@@ -10,7 +10,7 @@ from launcher.backends.verdict import Exit
 from launcher.contract import Reason, RunPaths
 from launcher.errors import LauncherError
 from launcher.render.supervised import EVALUATOR, SupervisedJob
-from launcher.storage import read_json
+from launcher.storage import peek_json
 
 NICE = 10
 """Scoring yields to training on the same cores."""
@@ -94,7 +94,7 @@ def exit_of(child: Member, paths: RunPaths, stopped: bool = False, hung: str = "
     """How a child left, with what it said about it. Call when it has left."""
     if child.code is None:
         raise ValueError(f"{child.label} has not left")
-    said = read_json(paths.failure(child.process.role, child.process.index))
+    said = peek_json(paths.failure(child.process.role, child.process.index))
     if not isinstance(said, dict) or said.get("exit") != child.code:
         said = {}  # nothing, or of another end
     return Exit(

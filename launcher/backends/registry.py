@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.backends.run_folder import is_run
 from launcher.errors import StorageError, UsageError
-from launcher.storage import read_json, write_json
+from launcher.storage import peek_json, write_json
 
 DEFAULT_RUN_DIR = "runs"
 
@@ -109,7 +109,7 @@ def _is_run(root: Path) -> bool:
 
 
 def _read(path: Path) -> Entry | None:
-    data = read_json(path)
+    data = peek_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("root"), str):
         return None
     where = data.get("where")

@@ -20,7 +20,7 @@ from launcher.backends.processes import child_env, exit_text
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DataError, LauncherError, RunFailedError, WorkerExit
 from launcher.render import local as render
-from launcher.storage import read_json, read_jsonl, storage_error
+from launcher.storage import peek_json, read_jsonl, storage_error
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -51,7 +51,7 @@ def score_once(plan: "Plan", prefix: str, say: Callable[[str], None]) -> dict[st
     rows = read_jsonl(paths.eval_metrics)
     if code == 0 and rows:
         return rows[-1]
-    told = read_json(paths.failure("evaluator"))
+    told = peek_json(paths.failure("evaluator"))
     message = str(told["message"]) if isinstance(told, dict) else f"the evaluator {exit_text(code)}"
     raise _REFUSED.get(code, RunFailedError)(message.replace(str(link), prefix))
 

@@ -10,7 +10,7 @@ from launcher.backends import lock
 from launcher.backends.base import Progress, RunStatus
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import StorageError
-from launcher.storage import append_jsonl, read_json, storage_error, write_json
+from launcher.storage import append_jsonl, peek_json, read_json, storage_error, write_json
 
 _TAIL_BYTES = 256 * 1024
 """Several lines of scores, each with the AP of every category."""
@@ -20,7 +20,8 @@ MESSAGE_LIMIT = 1500
 
 
 def read_status(root: Path) -> RunStatus | None:
-    """As written. None when nothing is there or it cannot be understood."""
+    """As written. None when nothing is there or it cannot be understood. Raises StorageError when
+    it is there and cannot be read."""
     data = read_json(RunPaths(root).status)
     if not isinstance(data, dict):
         return None
@@ -133,11 +134,11 @@ def newest_step(root: Path, attempt: int) -> int | None:
 
 
 def heartbeats(root: Path) -> list[dict[str, Any]]:
-    """Of all workers that have written one, by number."""
+    """Of all workers that have written one which can be read now, by number."""
     found = []
     for path in (root / "progress").glob("worker-*.json"):
         number = path.name.removeprefix("worker-").removesuffix(".json")
-        data = read_json(path)
+        data = peek_json(path)
         if number.isdecimal() and isinstance(data, dict) and isinstance(data.get("step"), int):
             found.append((int(number), data))
     return [data for _, data in sorted(found, key=lambda pair: pair[0])]
@@ -167,7 +168,7 @@ def progress_of(root: Path, status: RunStatus) -> Progress:
     chief = beats[0] if beats else {}
     score = newest_score(RunPaths(root).eval_metrics) or {}
     speed = chief.get("images_per_second")
-    plan = read_json(RunPaths(root).plan)
+    plan = peek_json(RunPaths(root).plan)
     batch = plan.get("global_batch") if isinstance(plan, dict) else None
     left = status.total_steps - int(chief.get("step", 0))
     return Progress(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from launcher.cli.texts import health_lines, progress_line
-from launcher.errors import CliExit
+from launcher.errors import CliExit, StorageError
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -90,7 +90,8 @@ class Health:
         from launcher import health
 
         if time.monotonic() - self._looked >= _HEALTH_SECONDS:
-            self._found = health.of_run(self._handle.paths)
+            with contextlib.suppress(StorageError):  # it is looked at again soon
+                self._found = health.of_run(self._handle.paths)
             self._looked = time.monotonic()
         return self._found
 

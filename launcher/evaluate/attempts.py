@@ -11,7 +11,7 @@ from pathlib import Path
 from launcher.contract import RunPaths
 from launcher.evaluate import follow
 from launcher.evaluate.process import say
-from launcher.storage import append_jsonl, read_json, write_json
+from launcher.storage import append_jsonl, peek_json, write_json
 
 MOST_TRIES = 3
 RETRY_SECONDS = 2.0
@@ -66,7 +66,7 @@ class Attempts:
         return tries if same and isinstance(tries, int) else 0
 
     def _read(self) -> dict[str, object]:
-        data = read_json(self._file)
+        data = peek_json(self._file)
         return data if isinstance(data, dict) else {}
 
 

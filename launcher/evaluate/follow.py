@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from launcher.contract import RunPaths, State
-from launcher.storage import read_json, read_jsonl
+from launcher.storage import peek_json, read_jsonl, read_text
 
 STATE_FILE = "checkpoint"  # tf.train.CheckpointManager's, written after the files it lists
 STALE_SECONDS = 3600.0
@@ -27,11 +27,9 @@ def listed_steps(folder: Path) -> list[int]:
     """The steps of the complete checkpoints, in order.
 
     From the state file and not from the files: a checkpoint that is being written is not in it.
+    Raises StorageError: a folder that cannot be read is not one without checkpoints.
     """
-    try:
-        state = (folder / STATE_FILE).read_text(errors="replace")
-    except FileNotFoundError:
-        return []
+    state = read_text(folder / STATE_FILE) or ""
     return sorted({s for s in map(int, _ENTRY.findall(state)) if exists(folder, s)})
 
 
@@ -83,11 +81,11 @@ def ended(paths: RunPaths, began: float) -> str | None:
     successor waits for its nodes: it counts after an hour. When nobody could say it (all nodes
     went away), workers that have said nothing for six hours will not come back.
     """
-    status = read_json(paths.status)
+    status = peek_json(paths.status)
     state = status.get("state") if isinstance(status, dict) else None
     if state in set(State) and State(state).ended:
         return str(state)
-    given_up = read_json(paths.given_up)
+    given_up = peek_json(paths.given_up)
     if not isinstance(given_up, dict):
         return _silent(paths, began) if status is None else None
     then = given_up.get("time")

@@ -6,7 +6,7 @@ from typing import Any
 from launcher.contract import RunPaths
 from launcher.errors import FINAL_WORKER_EXITS, StorageError, WorkerExit
 from launcher.pod.identity import Identity
-from launcher.storage import read_json, write_json
+from launcher.storage import peek_json, write_json
 
 _FREE = (int(WorkerExit.DONE), int(WorkerExit.STOPPED))
 
@@ -44,12 +44,12 @@ def is_last(paths: RunPaths, me: Identity, code: int) -> bool:
 def _counted(paths: RunPaths, me: Identity) -> int:
     """Failures of this worker before this one, where nobody but the run's folder counts them."""
     files = (paths.root / "logs").glob(f"attempt-*/{me.who}.exit.json")
-    codes = [said.get("exit") for said in map(read_json, files) if isinstance(said, dict)]
+    codes = [said.get("exit") for said in map(peek_json, files) if isinstance(said, dict)]
     return sum(code not in _FREE for code in codes)
 
 
 def _given_up(paths: RunPaths, me: Identity, code: int) -> dict[str, Any]:
-    said = read_json(paths.failure(me.role, me.index))
+    said = peek_json(paths.failure(me.role, me.index))
     message = said.get("message", "") if isinstance(said, dict) else ""
     return {"worker": me.index, "exit": code, "message": message, "time": time.time()}
 

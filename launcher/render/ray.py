@@ -16,6 +16,7 @@ from launcher.render.supervised import (
     Role,
     SupervisedJob,
 )
+from launcher.storage import read_text
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -84,10 +85,11 @@ class RayJob(SupervisedJob):
 
     @classmethod
     def read(cls, path: Path) -> "RayJob":
-        """Raises ConfigError when the file is missing or of another version."""
+        """Raises ConfigError when the file is missing or of another version, StorageError when it
+        cannot be read."""
         remedy = "submit the run again"
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(read_text(path) or "")
             return cls(
                 roles=tuple(Role(**{**r, "argv": tuple(r["argv"])}) for r in data.pop("roles")),
                 sizes=tuple(data.pop("sizes")),
@@ -95,9 +97,9 @@ class RayJob(SupervisedJob):
                 evaluator_needs=Needs(**data.pop("evaluator_needs")),
                 **data,
             )
-        except FileNotFoundError:
-            raise ConfigError("no such file", place=str(path), remedy=remedy) from None
         except (ValueError, KeyError, TypeError) as e:
+            if not path.exists():
+                raise ConfigError("no such file", place=str(path), remedy=remedy) from None
             raise ConfigError(f"not a Ray job ({e})", place=str(path), remedy=remedy) from None
 
     def to_json(self) -> Any:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.contract import RunPaths
-from launcher.storage import read_json, write_json
+from launcher.errors import StorageError
+from launcher.storage import peek_json, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,15 @@ def ask_to_stop(root: Path, submission: str, times: int) -> None:
 
 
 def stops(root: Path, submission: str) -> int | None:
-    """None: the folder belongs to another submission by now, or is gone."""
-    data = mapping(Channel(root).control)
-    return int(data["stops"]) if data.get("submission") == submission else None
+    """None: the folder belongs to another submission by now, or is gone. A file that cannot be read
+    just now is neither, and asks for nothing."""
+    try:
+        data = read_json(Channel(root).control)
+    except StorageError:
+        return 0
+    if not isinstance(data, dict) or data.get("submission") != submission:
+        return None
+    return int(data["stops"])
 
 
 def newest_saved(folder: Path) -> int:
@@ -91,6 +98,6 @@ def newest_saved(folder: Path) -> int:
 
 
 def mapping(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is none."""
-    data = read_json(path)
+    """The object in a JSON file; empty when there is none, or it cannot be read just now."""
+    data = peek_json(path)
     return data if isinstance(data, dict) else {}

@@ -25,7 +25,7 @@ from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.ray.words import lost_message
 from launcher.backends.status import read_status, write_last
 from launcher.contract import Reason, State
-from launcher.errors import ConfigError, LauncherError, UnreachableError
+from launcher.errors import ConfigError, LauncherError, StorageError, UnreachableError
 from launcher.render import ray as render
 from launcher.storage import write_json, write_text
 
@@ -93,11 +93,13 @@ class Keeper:
         now = time.monotonic()
         try:
             job = render.RayJob.read(self._root / render.JOB_FILE)
+            status = read_status(self._root)
         except ConfigError:
             return True  # the run was deleted
+        except StorageError:
+            return False  # its storage does not answer just now
         if job.submission != self._job.submission:
             return True
-        status = read_status(self._root)
         ended = status is None or status.state.ended
         if not ended and self._driver_is_gone(dashboard):
             self._note_lost(self._last_words(dashboard))

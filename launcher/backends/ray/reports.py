@@ -15,7 +15,7 @@ from ray.util.metrics import Gauge
 from launcher.backends.ray.channel import newest_saved
 from launcher.backends.status import newest_score
 from launcher.contract import RunPaths
-from launcher.storage import read_json, write_json
+from launcher.storage import peek_json, write_json
 
 _SECONDS = 2.0
 # Ray Train logs each report, by a logger that it calls after its file.
@@ -53,7 +53,7 @@ class Reporter(threading.Thread):
                 )
 
     def _metrics(self) -> dict[str, Any]:
-        beat = read_json(self._paths.progress(self._worker))
+        beat = peek_json(self._paths.progress(self._worker))
         if not isinstance(beat, dict) or beat.get("attempt") != self._attempt:
             return {"step": 0}
         found = {name: beat[name] for name in _NAMES if beat.get(name) is not None}

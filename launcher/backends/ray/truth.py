@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.backends.base import RunStatus
-from launcher.backends.ray.channel import Channel, mapping
+from launcher.backends.ray.channel import Channel
 from launcher.backends.ray.head import is_alive as keeper_is_alive
 from launcher.backends.ray.head import is_elsewhere
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
@@ -20,6 +20,7 @@ from launcher.backends.status import read_status, with_progress
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import ConfigError, UnreachableError
 from launcher.render import ray as render
+from launcher.storage import read_json
 
 _SILENT_SECONDS = 60.0
 """Of a status that is written once a second, while the cluster does not answer."""
@@ -38,8 +39,12 @@ def ray_status(root: Path) -> RunStatus:
 
 
 def address_of(job: render.RayJob) -> str:
-    """Of a given cluster, or of the run's own once it has started; else empty."""
-    return job.address or str(mapping(Channel(job.paths.root).head).get("address", ""))
+    """Of a given cluster, or of the run's own once it has started; else empty. Raises StorageError
+    when nobody can tell: a Ray whose address cannot be read has not ended."""
+    if job.address:
+        return job.address
+    head = read_json(Channel(job.paths.root).head)
+    return str(head.get("address", "")) if isinstance(head, dict) else ""
 
 
 def is_current(job: render.RayJob) -> bool:

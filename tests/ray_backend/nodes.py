@@ -1,4 +1,5 @@
-"""A real Ray cluster of several nodes on the loopback device: a head without CPUs, and workers.
+"""A real Ray cluster of several nodes on the loopback device: a head, mostly without CPUs, and
+workers.
 
 Each node is a `ray start --block` with raylet and agents of its own, under an address of its own
 (127.0.0.3, ...), so that one can be lost as a machine is. The head is 127.0.0.2, because Ray
@@ -30,7 +31,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Nodes:
-    """`with Nodes() as cluster: cluster.add()`; `cluster.url` is the dashboard's."""
+    """`with Nodes() as cluster: cluster.add()`; `cluster.url` is the dashboard's. CPUs and GPUs
+    are the head's, by Ray's word alone. With a `token`, all who speak to it must have it."""
+
+    def __init__(self, *, cpus: int = 0, gpus: int = 0, token: str = "") -> None:
+        self._head = ("--num-cpus", str(cpus), "--num-gpus", str(gpus))
+        self._token = token
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
@@ -64,13 +70,12 @@ class Nodes:
     def start_head(self) -> None:
         """Again, after `kill_head`: at the same address."""
         gcs, dashboard, agent, agent_grpc, client = self._ports
-        self._start(
-            HEAD, "--head", "--port", gcs, "--num-cpus", "0",
+        self._start_and_wait(
+            HEAD, "--head", "--port", gcs, *self._head,
             "--dashboard-host", _DASHBOARD, "--dashboard-port", dashboard,
             "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
             "--ray-client-server-port", client, "--temp-dir", str(self._folder),
         )  # fmt: skip
-        self._until(HEAD)
 
     def add(self, *, cpus: int = 1, without: Path | None = None) -> str:
         """A node more; its IP address. `without`: a folder that it sees empty, as one where the
@@ -84,15 +89,7 @@ class Nodes:
             "--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus),
             "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
         ]  # fmt: skip
-        for trial in range(3):
-            self._start(ip, *arguments, without=without)
-            try:
-                self._until(ip)
-                break
-            except AssertionError:  # Ray gives a node 30 s to start, whatever the machine does
-                if trial == 2:
-                    raise
-                self._end(ip, 5.0)
+        self._start_and_wait(ip, *arguments, without=without)
         return ip
 
     def kill_raylet(self, ip: str) -> None:
@@ -110,6 +107,10 @@ class Nodes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._end(HEAD, 5.0)
+
+    def autoscaling_status(self) -> str:
+        """What Ray's monitor writes on every cluster, whether it has an autoscaler or not."""
+        return str(self._get("/api/cluster_status")["data"]["autoscalingStatus"] or "")
 
     def jobs(self) -> list[dict[str, Any]]:
         return list(self._get("/api/jobs/"))
@@ -131,11 +132,25 @@ class Nodes:
 
     def _get(self, path: str) -> Any:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url + path, timeout=10) as answer:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        request = urllib.request.Request(self.url + path, headers=headers)  # noqa: S310
+        with opener.open(request, timeout=10) as answer:
             return json.load(answer)
+
+    def _start_and_wait(self, ip: str, *arguments: str, without: Path | None = None) -> None:
+        for trial in range(3):
+            self._start(ip, *arguments, without=without)
+            try:
+                self._until(ip)
+                break
+            except AssertionError:  # Ray gives a node 30 s to start, whatever the machine does
+                if trial == 2:
+                    raise
+                self._end(ip, 5.0)
 
     def _start(self, ip: str, *arguments: str, without: Path | None = None) -> None:
         here = Path(sys.executable).parent
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token} if self._token else {}
         common = (
             "--block", "--node-ip-address", ip, "--disable-usage-stats",
             "--min-worker-port", "0", "--max-worker-port", "0",
@@ -150,6 +165,7 @@ class Nodes:
             ],
             env={
                 **kept,
+                **token,
                 "PATH": os.pathsep.join([str(here), kept.get("PATH", os.defpath)]),
                 # A node is given up after 6 s of silence instead of 30.
                 "RAY_health_check_initial_delay_ms": "2000",

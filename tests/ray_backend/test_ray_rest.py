@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.backends.ray import submission
 from launcher.backends.ray.rest import SECONDS, Dashboard, RefusedError
 from launcher.cli.main import run
 from launcher.errors import UnreachableError
@@ -169,6 +170,77 @@ def test_a_server_of_another_protocol() -> None:
 def test_a_cluster_that_wants_a_token() -> None:
     with server(Locked) as address:
         assert "RAY_AUTH_TOKEN" in told(address)
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_a_token_goes_nowhere_else(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the-secret")
+    asked: list[str] = []
+
+    class Elsewhere(Json):
+        def do_GET(self) -> None:
+            asked.append(str(self.headers.get("Authorization")))
+            super().do_GET()
+
+        do_POST = do_GET
+
+    with server(Elsewhere) as other:
+
+        class SendsOn(Quiet):
+            def do_GET(self) -> None:
+                self.send_response(code)
+                self.send_header("Location", other.replace("127.0.0.1", "localhost") + self.path)
+                self.end_headers()
+
+            do_POST = do_GET
+
+        with server(SendsOn) as address:
+            assert f"sends us to another address ({other[:7]}localhost" in told(address)
+            with pytest.raises(UnreachableError, match="sends us to another address"):
+                Dashboard(address).submit({})
+        assert not asked
+        Dashboard(other).jobs()
+        assert asked == ["Bearer the-secret"]
+
+
+class Version(Quiet):
+    """A Ray that answers one question."""
+
+    def do_GET(self) -> None:
+        if self.path == "/api/version":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"version": "4", "ray_version": "2.60.0", "ray_commit": "x"}')
+        else:
+            self.rest()
+
+    def do_POST(self) -> None:
+        self.rest()
+
+    do_PUT = do_POST
+
+    def rest(self) -> None:
+        """Ends the connection without an answer."""
+
+
+class VersionAlone(Version):
+    def rest(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [(Version, "the connection was lost while"), (VersionAlone, "Set RAY_AUTH_TOKEN")],
+)
+def test_a_cluster_that_goes_away_while_it_takes_the_job(
+    handler: type[BaseHTTPRequestHandler], said: str
+) -> None:
+    with server(handler) as address:
+        with pytest.raises(UnreachableError) as caught:
+            submission.submit(address, {"submission_id": "x", "entrypoint": "x", "runtime_env": {}})
+        assert said in str(caught.value)
+        assert caught.value.problems[0].place == address
 
 
 @pytest.fixture

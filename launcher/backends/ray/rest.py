@@ -6,6 +6,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,27 @@ class Version:
     ray: str
     session: str
     """Changes when the head restarts."""
+
+
+def authorization(env: Mapping[str, str]) -> dict[str, str]:
+    """The header of a cluster with a token."""
+    token = env.get("RAY_AUTH_TOKEN", "").strip()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def token_refused(address: str) -> UnreachableError:
+    return UnreachableError(
+        "refuses us: it wants a token, or another one",
+        place=address,
+        remedy="Set RAY_AUTH_TOKEN to the cluster's token",
+    )
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """No dashboard redirects what we ask; who does would be sent our token."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
 
 
 class Dashboard:
@@ -127,9 +149,7 @@ class Dashboard:
     def _send(self, method: str, path: str, body: Any) -> bytes:
         if not self.address.startswith(("http://", "https://")):
             raise ValueError("not an http address")
-        headers = {"Accept": "application/json"}
-        if token := os.environ.get("RAY_AUTH_TOKEN"):
-            headers["Authorization"] = f"Bearer {token}"
+        headers = {"Accept": "application/json", **authorization(os.environ)}
         data = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -138,7 +158,7 @@ class Dashboard:
             self.address + path, data=data, method=method, headers=headers
         )
         proxies = urllib.request.ProxyHandler({} if self._local else None)
-        opener = urllib.request.build_opener(proxies)
+        opener = urllib.request.build_opener(proxies, _NoRedirect)
         seconds = self._seconds if body is None else max(self._seconds, _SUBMIT_SECONDS)
         with opener.open(request, timeout=seconds) as answer:
             return bytes(answer.read(_MOST_BYTES))
@@ -153,10 +173,12 @@ class Dashboard:
                 return NotThereError(text)
             return self._no_ray("it knows none of Ray's addresses (HTTP 404)")
         if error.code in (401, 403):
+            return token_refused(self.address)
+        if 300 <= error.code < 400:
             return UnreachableError(
-                f"refuses us (HTTP {error.code})",
+                f"sends us to another address ({error.headers.get('Location', 'unnamed')})",
                 place=self.address,
-                remedy="Set RAY_AUTH_TOKEN to the cluster's token",
+                remedy="Give that one, if it is the dashboard: a token is not passed on",
             )
         if error.code in (400, 500):
             why = f"HTTP {error.code}: {_said(text) or error.reason}"

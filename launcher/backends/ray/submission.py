@@ -3,14 +3,15 @@
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from launcher.backends.ray.address import clean_environment
-from launcher.backends.ray.rest import Dashboard
-from launcher.errors import RunFailedError, UsageError
+from launcher.backends.ray.rest import Dashboard, authorization, token_refused
+from launcher.errors import LauncherError, RunFailedError, UnreachableError, UsageError
 
 _PACKAGE = Path(__file__).parents[2]
 """launcher: its code is the cluster's, whatever version may be installed there."""
@@ -27,16 +28,27 @@ def submit(address: str, request: dict[str, Any]) -> None:
         "py_modules": [str(_PACKAGE)],
         "excludes": _EXCLUDED,
     }
+    from ray.exceptions import AuthenticationError, RayError
     from ray.job_submission import JobSubmissionClient
+    from requests import RequestException
 
     with clean_environment(address), _quiet():
         try:
-            JobSubmissionClient(address).submit_job(**{**request, "runtime_env": environment})
-        except (RuntimeError, ValueError, ConnectionError) as e:
+            client = JobSubmissionClient(address, headers=authorization(os.environ))
+            client.submit_job(**{**request, "runtime_env": environment})
+        except (RequestException, ConnectionError) as e:
+            raise UnreachableError(
+                f"the connection was lost while the job was submitted ({type(e).__name__})",
+                place=address,
+                remedy="See whether its head is alive, and submit again",
+            ) from None
+        except AuthenticationError:
+            raise token_refused(address) from None
+        except (RuntimeError, ValueError, OSError, RayError) as e:
             raise _refused(request["submission_id"], str(e)) from None
 
 
-def _refused(submission: str, text: str) -> Exception:
+def _refused(submission: str, text: str) -> LauncherError:
     if "already exists" in text or "already been" in text:
         return UsageError(
             f"was submitted at the same moment by somebody else (Ray job {submission})",

@@ -54,7 +54,8 @@ class RayBackend:
             return
         dashboard = Dashboard(chosen.url)
         fit.check_versions(dashboard)
-        fit.check_room(dashboard, _job(plan, {plan.workers: plan}, plan.name, chosen.url), plan)
+        job = _job(plan, {plan.workers: plan}, plan.name, chosen.url)
+        fit.check_room(dashboard.patient(), job, plan)
 
     def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
         self.check(plan, resume=resume, replace=replace)
@@ -62,7 +63,7 @@ class RayBackend:
         say(f"{plan.name}: {chosen}")
         for conflict in chosen.conflicts:
             say(f"warning: {conflict}")
-        dashboard = Dashboard(chosen.url) if chosen.url else None
+        dashboard = Dashboard(chosen.url).patient() if chosen.url else None
         plans = elastic_plans(plan)
         held = RunLock.acquire(plan.root)
         if held is None:

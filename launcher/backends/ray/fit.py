@@ -55,6 +55,7 @@ def check_extra(has: Callable[[str], object] = importlib.util.find_spec) -> None
 def check_versions(dashboard: Dashboard) -> None:
     """Raises UsageError for a cluster on which our workers would not run, with both versions."""
     version = dashboard.version()
+    dashboard = dashboard.patient()
     _same(dashboard, "Ray", version.ray, importlib.metadata.version("ray"), parts=3)
     if python := dashboard.python_version():
         _same(dashboard, "Python", python, platform.python_version(), parts=2)

@@ -14,8 +14,9 @@ from launcher.errors import LauncherError, UnreachableError
 
 SECONDS = 5.0
 """An unreachable address is told within 10 s, the start of the command and the plan included."""
-_SUBMIT_SECONDS = 30.0
-"""A job that is taken is not to be given up because a head is slow to say so."""
+PATIENT_SECONDS = 30.0
+"""Of one that has answered before: a busy head is slow, and a job that it takes must not be given
+up."""
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -67,6 +68,10 @@ class Dashboard:
         self.address = address.rstrip("/")
         self._seconds = seconds
         self._local = urllib.parse.urlsplit(address).hostname in LOOPBACK
+
+    def patient(self) -> "Dashboard":
+        """The same, for questions after the first."""
+        return Dashboard(self.address, PATIENT_SECONDS)
 
     def version(self) -> Version:
         found = self._json("GET", "/api/version")
@@ -159,7 +164,7 @@ class Dashboard:
         )
         proxies = urllib.request.ProxyHandler({} if self._local else None)
         opener = urllib.request.build_opener(proxies, _NoRedirect)
-        seconds = self._seconds if body is None else max(self._seconds, _SUBMIT_SECONDS)
+        seconds = self._seconds if body is None else max(self._seconds, PATIENT_SECONDS)
         with opener.open(request, timeout=seconds) as answer:
             return bytes(answer.read(_MOST_BYTES))
 

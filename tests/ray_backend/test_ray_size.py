@@ -2,7 +2,15 @@
 
 import pytest
 
-from launcher.backends.ray.size import Node, largest, room, room_free, room_in_all, why_waiting
+from launcher.backends.ray.size import (
+    Node,
+    has_room_beside,
+    largest,
+    room,
+    room_free,
+    room_in_all,
+    why_waiting,
+)
 from launcher.render.ray import Needs
 
 BIG = {"CPU": 16.0, "GPU": 4.0, "memory": 64e9}
@@ -30,6 +38,28 @@ def test_free_room_is_less_than_all_room() -> None:
     nodes = [Node("10.0.0.1", BIG, {"CPU": 4.0, "GPU": 4.0})]
     assert room_free(nodes, Needs(cpus=4), "PACK") == 1
     assert room_in_all(nodes, Needs(cpus=4), "PACK") == 4
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "placement", "workers", "fits"),
+    [
+        (Needs(), "PACK", 5, True),
+        (Needs(cpus=4), "PACK", 5, False),
+        (Needs(cpus=4), "PACK", 4, True),
+        (Needs(cpus=8), "PACK", 3, True),
+        (Needs(gpus=4), "PACK", 5, True),
+        (Needs(gpus=5), "PACK", 1, False),
+        (Needs(cpus=1), "STRICT_PACK", 4, True),
+        (Needs(cpus=5), "STRICT_PACK", 4, False),
+        (Needs(cpus=12), "STRICT_SPREAD", 2, True),
+        (Needs(cpus=13), "STRICT_SPREAD", 2, False),
+    ],
+)
+def test_room_for_the_evaluator_beside_workers_of_four_cores(
+    evaluator: Needs, placement: str, workers: int, fits: bool
+) -> None:
+    found = has_room_beside([BIG, SMALL], Needs(cpus=4), workers, placement, evaluator)
+    assert found is fits
 
 
 def test_largest_size_that_fits() -> None:

@@ -65,6 +65,10 @@ class RayBackend:
             say(f"warning: {conflict}")
         dashboard = Dashboard(chosen.url).patient() if chosen.url else None
         plans = elastic_plans(plan)
+        if dashboard and (
+            wait := fit.crowded(dashboard, _job(plan, plans, plan.name, chosen.url), plan)
+        ):
+            say(f"warning: {plan.name}: {wait}")
         held = RunLock.acquire(plan.root)
         if held is None:
             raise run_folder.running_error(plan.root)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from launcher.backends import registry
+from launcher.backends.ray import size
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError, RefusedError, Version
 from launcher.errors import (
     ConfigError,
@@ -76,20 +77,46 @@ def check_room(dashboard: Dashboard, job: RayJob, plan: Plan) -> None:
     """Raises UsageError when no node that is there could ever hold one worker, or the evaluator.
 
     That the nodes are busy, or too few, is no error: the run waits, and its status says for what.
+    Whether a node will be added nobody can ask: Ray reports on its autoscaler without having one.
     """
-    if plan.spec.backend.ray.wait_for_nodes or dashboard.autoscales():
+    if plan.spec.backend.ray.wait_for_nodes:
         return
     totals = [n["resources_total"] for n in dashboard.nodes()]
-    for who, needs in (("a worker", job.worker_needs), ("the evaluator", job.evaluator_needs)):
+    for who, needs, fields in (
+        ("a worker", job.worker_needs, _WORKER_FIELDS),
+        ("the evaluator", job.evaluator_needs, _EVALUATOR_FIELDS),
+    ):
         bundle = needs.bundle
         if any(all(t.get(k, 0.0) >= v for k, v in bundle.items()) for t in totals):
             continue
         raise UsageError(
             f"{who} asks for {needs}, and {_most(totals, bundle)}",
-            place=plan.spec.place(_field(totals, bundle)),
+            place=plan.spec.place(_field(totals, bundle, fields)),
             remedy="Ask for less, add such a node, or set backend.ray.wait_for_nodes when an "
-            f"autoscaler will (cluster {dashboard.address})",
+            f"autoscaler or you will add one (cluster {dashboard.address})",
         )
+
+
+def crowded(dashboard: Dashboard, job: RayJob, plan: Plan) -> str:
+    """What the run would wait for on the cluster as it is, with nothing else there; else empty."""
+    if plan.spec.backend.ray.wait_for_nodes:
+        return ""
+    totals = [n["resources_total"] for n in dashboard.nodes()]
+    room = size.room(totals, job.worker_needs, job.placement)
+    workers = size.largest(job.sizes, room)
+    if workers is None:
+        fewest = min(job.sizes)
+        return (
+            f"the cluster has room for {room} of {fewest} workers with {job.worker_needs} each "
+            f"({job.placement.lower()}): the run waits until nodes are added"
+        )
+    if size.has_room_beside(totals, job.worker_needs, workers, job.placement, job.evaluator_needs):
+        return ""
+    return (
+        f"the evaluator asks for {job.evaluator_needs}, for which there is no room beside "
+        f"{workers} workers with {job.worker_needs} each: it scores only when they have "
+        f"ended, or by `launcher evaluate {plan.name}`"
+    )
 
 
 def _most(totals: list[dict[str, float]], bundle: Mapping[str, float]) -> str:
@@ -100,15 +127,25 @@ def _most(totals: list[dict[str, float]], bundle: Mapping[str, float]) -> str:
     return f"no node of {len(totals)} has that: the most of one node are {told(most)}"
 
 
-def _field(totals: list[dict[str, float]], bundle: Mapping[str, float]) -> str:
+_WORKER_FIELDS = {
+    "CPU": "cluster.cpus_per_worker",
+    "GPU": "cluster.gpus_per_worker",
+    "memory": "cluster.memory_per_worker",
+    "": "backend.ray.resources",
+}
+_EVALUATOR_FIELDS = {
+    "CPU": "backend.ray.evaluator_cpus",
+    "GPU": "evaluate.gpus",
+    "": "backend.ray.evaluator_resources",
+}
+
+
+def _field(
+    totals: list[dict[str, float]], bundle: Mapping[str, float], fields: Mapping[str, str]
+) -> str:
     """The field to blame: of a resource that no node has enough of."""
     lacking = [k for k, v in bundle.items() if all(t.get(k, 0.0) < v for t in totals)]
-    names = {
-        "CPU": "cluster.cpus_per_worker",
-        "GPU": "cluster.gpus_per_worker",
-        "memory": "cluster.memory_per_worker",
-    }
-    return names.get(lacking[0], "backend.ray.resources") if lacking else "cluster"
+    return fields.get(lacking[0], fields[""]) if lacking else "cluster"
 
 
 def _same(dashboard: Dashboard, what: str, theirs: str, ours: str, parts: int) -> None:

@@ -94,13 +94,6 @@ class Dashboard:
         except (KeyError, TypeError):
             raise self._no_ray("its list of nodes cannot be read") from None
 
-    def autoscales(self) -> bool:
-        try:
-            found = self._json("GET", "/api/cluster_status")
-            return bool(found["data"]["autoscalingStatus"])
-        except (NotThereError, RefusedError, KeyError, TypeError):
-            return False
-
     def job(self, submission: str) -> dict[str, Any]:
         """`status`, `message`, `driver_exit_code`, ... Raises NotThereError."""
         found = self._json("GET", f"/api/jobs/{urllib.parse.quote(submission)}")

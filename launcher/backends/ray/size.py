@@ -54,6 +54,23 @@ def room_in_all(nodes: Sequence[Node], needs: Needs, placement: str) -> int:
     return room([node.total for node in nodes], needs, placement)
 
 
+def has_room_beside(
+    resources: Sequence[Mapping[str, float]],
+    needs: Needs,
+    workers: int,
+    placement: str,
+    one: Needs,
+) -> bool:
+    """Whether one more process fits in with so many workers, with nothing else running there."""
+    for i, node in enumerate(resources):
+        if not _fitting(node, one.bundle):
+            continue
+        rest = {k: v - one.bundle.get(k, 0.0) for k, v in node.items()}
+        if room([*resources[:i], rest, *resources[i + 1 :]], needs, placement) >= workers:
+            return True
+    return False
+
+
 def largest(sizes: Sequence[int], fitting: int) -> int | None:
     """The most workers that fit, of those that a plan was made for."""
     return max((size for size in sizes if size <= fitting), default=None)

@@ -4,6 +4,7 @@ What a cluster cannot be made to be here, another Ray, Python or TensorFlow, is 
 on the way.
 """
 
+import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -209,3 +210,25 @@ def has(package: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def probes(cluster: Nodes) -> int:
+    return sum("launcher-probe" in str(job["submission_id"]) for job in cluster.jobs())
+
+
+def test_only_an_answer_that_fits_is_remembered(
+    cluster: Nodes, made: Callable[..., Plan], refused: Callable[..., str],
+    through: Callable[[bytes, bytes], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    address = through(b'\\"missing\\": []', b'\\"missing\\": [\\"tf_keras\\"]')
+    assert "lacks packages that the workers need (tf_keras)" in refused(address=address)
+    through(b"", b"")  # it has been installed, and the head is the same
+    before = probes(cluster)
+    BACKEND.check(made(*ONE_WORKER, address=address))
+    BACKEND.check(made(*ONE_WORKER, address=address))
+    assert probes(cluster) == before + 1, "what fits is asked once"
+    (memory,) = (tmp_path / "state" / "launcher" / "ray-clusters").iterdir()
+    memory.write_text(json.dumps({**json.loads(memory.read_text()), "missing": ["official"]}))
+    BACKEND.check(made(*ONE_WORKER, address=address))
+    assert probes(cluster) == before + 2, "one that was remembered and does not fit is asked again"

@@ -9,6 +9,7 @@ import shlex
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from launcher.backends import registry
@@ -23,7 +24,7 @@ from launcher.errors import (
 )
 from launcher.planning import Plan
 from launcher.render.ray import RayJob, told
-from launcher.storage import read_json, write_json
+from launcher.storage import peek_json, write_json
 
 _PROBE_SECONDS = 90.0
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-rocm")
@@ -60,13 +61,25 @@ def check_versions(dashboard: Dashboard) -> None:
     _same(dashboard, "Ray", version.ray, importlib.metadata.version("ray"), parts=3)
     if python := dashboard.python_version():
         _same(dashboard, "Python", python, platform.python_version(), parts=2)
-    found = _probed(dashboard, version)
-    _same(dashboard, "Python", str(found["python"]), platform.python_version(), parts=2)
+    remembered = _memory(dashboard, version)
+    with contextlib.suppress(UsageError):
+        if isinstance(before := peek_json(remembered), dict):
+            _check_probe(dashboard, before)
+            return
+    found = _probe(dashboard)
+    _check_probe(dashboard, found)
+    with contextlib.suppress(StorageError):  # what does not fit is asked again: it may be mended
+        write_json(remembered, found)
+
+
+def _check_probe(dashboard: Dashboard, found: Mapping[str, Any]) -> None:
+    """Raises UsageError when the cluster's Python is not what our workers need."""
+    _same(dashboard, "Python", str(found.get("python")), platform.python_version(), parts=2)
     if ours := _tensorflow():
-        _same(dashboard, "TensorFlow", str(found["tensorflow"] or "none"), ours, parts=2)
+        _same(dashboard, "TensorFlow", str(found.get("tensorflow") or "none"), ours, parts=2)
     if missing := found.get("missing"):
         raise UsageError(
-            f"its Python ({found['executable']}) lacks packages that the workers need "
+            f"its Python ({found.get('executable')}) lacks packages that the workers need "
             f"({', '.join(missing)})",
             place=dashboard.address,
             remedy="Install launcher[train] and the Object Detection API on all its nodes",
@@ -167,21 +180,16 @@ def _tensorflow() -> str | None:
     return None
 
 
-def _probed(dashboard: Dashboard, version: Version) -> dict[str, Any]:
-    """What the cluster's Python has, by a job of a second; remembered while its head lives."""
+def _memory(dashboard: Dashboard, version: Version) -> Path:
+    """Where the answer of a cluster that fits is kept, so that it is asked once while its head
+    lives."""
     name = f"{dashboard.address}-{version.session}".replace("/", "_").replace(":", "_")
-    remembered = registry.state_dir() / "ray-clusters" / f"{name}.json"
-    found = read_json(remembered)
-    if isinstance(found, dict):
-        return found
-    found = _probe(dashboard)
-    with contextlib.suppress(StorageError):
-        write_json(remembered, found)
-    return found
+    return registry.state_dir() / "ray-clusters" / f"{name}.json"
 
 
 def _probe(dashboard: Dashboard) -> dict[str, Any]:
-    """Raises ConfigError when the job does not say.
+    """What the cluster's Python has, by a job of a second. Raises ConfigError when the job does not
+    say.
 
     Ray keeps the job: one that is deleted as soon as it has ended comes back as FAILED.
     """

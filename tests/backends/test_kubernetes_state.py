@@ -1,58 +1,13 @@
-"""What pods, Jobs and events say of a run. The objects are cut down from those of a real control
-plane and of real kubelets; tests/cluster has the whole."""
+"""What pods, Jobs and events say of a run; tests/cluster has the whole."""
 
 from typing import Any
 
 import pytest
 
 from launcher.backends.kubernetes.groups import Group, group
-from launcher.backends.kubernetes.members import Member, member
-from launcher.backends.kubernetes.state import Seen, judge
+from launcher.backends.kubernetes.state import judge
 from launcher.contract import Reason, State
-
-JOB_UID = "7c6d3a52"
-
-
-def pod(index: int = 0, phase: str = "Running", *, role: str = "worker", **more: Any) -> Member:
-    """more: state (of the container), status, failures, ignored, deleted."""
-    annotations = {}
-    if more.get("failures"):
-        annotations["batch.kubernetes.io/job-index-failure-count"] = str(more["failures"])
-    if more.get("ignored"):
-        annotations["batch.kubernetes.io/job-index-ignored-failure-count"] = str(more["ignored"])
-    labels = {"app.kubernetes.io/component": role}
-    if role == "worker":
-        labels["batch.kubernetes.io/job-completion-index"] = str(index)
-    status = {"phase": phase, **more.get("status", {})}
-    if "state" in more:
-        status["containerStatuses"] = [{"name": role, "restartCount": 0, "state": more["state"]}]
-    meta: dict[str, Any] = {
-        "name": f"d0-{role}-{index}-{more.get('failures', 0)}{more.get('ignored', 0)}",
-        "labels": labels,
-        "annotations": annotations,
-        "creationTimestamp": "2026-11-24T21:00:00Z",
-    }
-    if more.get("deleted"):
-        meta["deletionTimestamp"] = "2026-11-24T21:01:00Z"
-    return member({"metadata": meta, "spec": {"nodeName": "n"}, "status": status})
-
-
-def left(code: int, index: int = 0, **more: Any) -> Member:
-    terminated = {"exitCode": code, "reason": more.pop("why", "Error"), "message": ""}
-    terminated["message"] = more.pop("message", "")
-    return pod(index, "Failed" if code else "Succeeded", state={"terminated": terminated}, **more)
-
-
-def seen(*members: Member, **more: Any) -> Seen:
-    given: dict[str, Any] = {
-        "count": 2, "queue": "", "has_evaluator": True, "cancelled": False,
-        "workers": Group(), "evaluator": Group(), "members": members,
-        "objects": ("d0-worker", "d0-evaluator"), **more,
-    }  # fmt: skip
-    return Seen(**given)
-
-
-FAILED = Group(succeeded=False, reason="PodFailurePolicy", message="...")
+from tests.backends.kubernetes_pods import FAILED, event, left, pod, seen
 
 
 @pytest.mark.parametrize(
@@ -78,7 +33,7 @@ def test_exit_codes(code: int, why: str, reason: Reason, text: str) -> None:
 
 
 def test_cause_is_the_most_telling_of_the_last_attempt() -> None:
-    old = left(64, 1)  # of an attempt before: what it said is over
+    old = left(74, 1)  # of an attempt before: what it said is over
     members = (old, left(75, 0, failures=1), left(137, 1, failures=1, why="OOMKilled"))
     said = judge(seen(*members, workers=FAILED))
     assert (said.reason, said.attempt, said.restarts) == (Reason.OOM_KILLED, 1, 1)
@@ -145,13 +100,6 @@ def test_evaluator_that_waits_is_told_of_after_the_training() -> None:
 def test_failed_evaluator_does_not_fail_the_training() -> None:
     said = judge(seen(pod(0), pod(1), evaluator=Group(succeeded=False)))
     assert said.state is State.RUNNING
-
-
-def event(name: str, reason: str, message: str, at: str = "2026-11-24T21:00:00Z") -> Any:
-    return {
-        "involvedObject": {"kind": "Job", "name": name},
-        "reason": reason, "message": message, "lastTimestamp": at,
-    }  # fmt: skip
 
 
 UNSCHEDULED = {"conditions": [{

@@ -41,7 +41,11 @@ class Member:
     attempt: int
     failures: int
     """Of those, how many its Job counts against max_restarts."""
+    uid: str
+    """A TFJob's pods have their predecessors' names."""
     created: str
+    finished: str
+    """When its container left, as Kubernetes writes it; empty: it has not, or nobody knows."""
     phase: str
     node: str
     leaving: bool
@@ -85,7 +89,9 @@ def member(pod: Json) -> Member:
         index=index,
         attempt=attempt,
         failures=counted + restarts,
+        uid=str(meta.get("uid") or ""),
         created=str(meta.get("creationTimestamp") or ""),
+        finished=str((state.get("terminated") or {}).get("finishedAt") or ""),
         phase=str(status.get("phase") or "Pending"),
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
         leaving=bool(meta.get("deletionTimestamp")),

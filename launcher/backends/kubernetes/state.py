@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from launcher.backends.kubernetes import causes
 from launcher.backends.kubernetes.groups import Group
 from launcher.backends.kubernetes.members import Member
 from launcher.backends.kubernetes.waiting import Wait, queue_wait, wait_of
@@ -11,12 +12,6 @@ from launcher.contract import Reason, State
 from launcher.render.kubernetes import names as wire
 
 Json = Mapping[str, Any]
-
-_RANK = (
-    Reason.BAD_CONFIG, Reason.BAD_DATA, Reason.DIVERGED, Reason.STORAGE, Reason.OOM_KILLED,
-    Reason.EVICTED, Reason.DEADLINE_EXCEEDED, Reason.CRASHED, Reason.PREEMPTED, Reason.PEER_LOST,
-)  # fmt: skip
-"""The cause among several exits, most telling first: backends/verdict.py's, and a cluster's own."""
 
 CANCELLED_NOTE = "launcher/cancelled"
 """Annotation of the ConfigMap: when `cancel` was asked for."""
@@ -98,10 +93,10 @@ def _under_way(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
     if running + done >= seen.count:
         return Judgement(State.RUNNING, Reason.STARTED, _evaluator_wait(seen))
     wait = wait_of(newest, seen.events, seen.objects)
-    lost = cause_of(workers)
+    lost = causes.of_restart(workers)
     if lost or attempt:
-        told = [text for text in (_text(lost), wait.message if wait else "") if text]
-        reason = _reason(lost) if lost else Reason.PEER_LOST
+        told = [text for text in (causes.text_of(lost), wait.message if wait else "") if text]
+        reason = causes.reason_of(lost) if lost else Reason.PEER_LOST
         here = f"{running + done} of {seen.count} workers are back"
         return Judgement(State.RESTARTING, reason, "; ".join([*told, here]))
     if wait:
@@ -118,12 +113,12 @@ def _failed(group: Group, workers: list[Member]) -> Judgement:
             f"{group.message or 'the run was longer than it may be'}. Raise "
             "backend.kubernetes.max_hours; `launcher submit SPEC --resume` continues it",
         )
-    cause = cause_of(workers)
-    if cause is None:
-        return Judgement(
-            State.FAILED, Reason.CRASHED, f"{group.reason}: {group.message}".strip(": ")
-        )
-    return Judgement(State.FAILED, _reason(cause), f"{_text(cause)} ({group.reason})")
+    if cause := causes.of_end(workers, group.message):
+        text = f"{causes.text_of(cause, ended=True)} ({group.reason})"
+        return Judgement(State.FAILED, causes.reason_of(cause), text)
+    told = causes.exit_in(group.message)
+    reason = told.reason if told else Reason.CRASHED
+    return Judgement(State.FAILED, reason, f"{group.reason}: {group.message}".strip(": "))
 
 
 def _trained(seen: Seen) -> Judgement:
@@ -131,8 +126,11 @@ def _trained(seen: Seen) -> Judgement:
     if not seen.has_evaluator or (seen.evaluator and seen.evaluator.succeeded):
         return Judgement(State.SUCCEEDED, Reason.SCORED)
     if seen.evaluator and seen.evaluator.succeeded is False:
-        cause = cause_of(seen.of(wire.EVALUATOR))
-        text = _text(cause) or f"{seen.evaluator.reason}: {seen.evaluator.message}"
+        cause = causes.of_end(seen.of(wire.EVALUATOR), seen.evaluator.message)
+        text = (
+            causes.text_of(cause, ended=True)
+            or f"{seen.evaluator.reason}: {seen.evaluator.message}"
+        )
         return Judgement(
             State.FAILED,
             Reason.EVALUATION_FAILED,
@@ -153,39 +151,6 @@ def _cancelled(seen: Seen) -> Judgement:
         message = f"stopping: {len(left)} pods still save and leave"
         return Judgement(State.RUNNING, Reason.CANCELLED, message)
     return Judgement(State.CANCELLED, Reason.CANCELLED)
-
-
-def cause_of(members: Sequence[Member]) -> Member | None:
-    """The one of the newest attempt that failed, by whose end the others' are explained."""
-    bad = [m for m in members if m.phase == "Failed" and m.exit]
-    if not bad:
-        return None
-    last = max(m.attempt for m in bad)
-    return min(
-        (m for m in bad if m.attempt == last), key=lambda m: (_RANK.index(_reason(m)), m.index)
-    )
-
-
-def _reason(m: Member) -> Reason:
-    if m.reason:
-        return m.reason
-    return m.exit.reason if m.exit else Reason.CRASHED
-
-
-_REMEDIES = {
-    Reason.OOM_KILLED: "Raise cluster.memory_per_worker. (Of the GPU's memory its log would end "
-    "with ResourceExhausted: then halve batch.per_replica_batch; `launcher plan` shows the rest)",
-    Reason.EVICTED: "Ask for what it uses with cluster.memory_per_worker, or write to a volume "
-    "instead of the node's disk",
-    Reason.PREEMPTED: "It goes on from its checkpoint when there is room again, and does not count",
-}
-
-
-def _text(m: Member | None) -> str:
-    if m is None or m.exit is None:
-        return ""
-    remedy = _REMEDIES.get(_reason(m), "")
-    return f"{m.exit}. {remedy}" if remedy else str(m.exit)
 
 
 def _newest(members: Sequence[Member]) -> list[Member]:

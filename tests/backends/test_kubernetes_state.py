@@ -148,6 +148,55 @@ def test_newest_event_counts() -> None:
     assert "the newer" in judge(seen(events=events)).message
 
 
+@pytest.mark.parametrize(
+    ("item", "restarts", "reason"),
+    [
+        ({"restarts": 3}, 0, Reason.PREEMPTED),  # 0 is left out
+        ({"restarts": 3, "restartsCountTowardsMax": 2}, 2, Reason.PEER_LOST),
+    ],
+)
+def test_jobset_counts_the_restarts_that_are_not_free(
+    item: Any, restarts: int, reason: Reason
+) -> None:
+    workers = group({"kind": "JobSet", "spec": {}, "status": item})
+    said = judge(seen(pod(0, "Pending"), pod(1, "Pending"), workers=workers))
+    assert (said.state, said.reason) == (State.RESTARTING, reason)
+    assert (said.attempt, said.restarts) == (3, restarts)
+    assert said.message.endswith("0 of 2 workers are back")
+
+
+def test_tfjob_that_restarts_is_not_pending() -> None:
+    """Its failed pods are deleted, and nothing on the new ones tells them from the first."""
+    conditions = [
+        {"type": "Created", "status": "True", "reason": "TFJobCreated"},
+        {"type": "Restarting", "status": "True", "reason": "TFJobRestarting"},
+    ]
+    item = {"kind": "TFJob", "spec": {}, "status": {"conditions": conditions}}
+    said = judge(seen(pod(0, "Pending"), pod(1), workers=group(item)))
+    assert (said.state, said.reason) == (State.RESTARTING, Reason.PEER_LOST)
+    assert said.message == "1 of 2 workers are back"
+    assert judge(seen(pod(0), pod(1), workers=group(item))).state is State.RUNNING
+
+
+def test_preempted_pod_that_is_gone() -> None:
+    said = judge(seen(pod(0, "Pending", ignored=1), pod(1)))
+    assert (said.state, said.reason) == (State.RESTARTING, Reason.PREEMPTED)
+    assert said.message.startswith("a worker had to leave its node")
+
+
+def test_end_is_told_without_the_evaluators_job() -> None:
+    """Removed by someone, or after ttlSecondsAfterFinished: the run is not in want of a submit."""
+    said = judge(seen(left(66, 0), workers=FAILED, evaluator=None))
+    assert (said.state, said.reason) == (State.FAILED, Reason.DIVERGED)
+    trained = Group(succeeded=True)
+    said = judge(seen(workers=trained, evaluator=None, scored=True))
+    assert (said.state, said.reason) == (State.SUCCEEDED, Reason.SCORED)
+    assert judge(seen(workers=trained, scored=True)).state is State.EVALUATING  # it scores again
+    said = judge(seen(workers=trained, evaluator=None))
+    assert (said.state, said.reason) == (State.FAILED, Reason.EVALUATION_FAILED)
+    assert "`launcher submit SPEC --resume` scores it" in said.message
+
+
 QUEUED = Group(suspended=True)
 
 
@@ -191,7 +240,8 @@ def test_interrupted_submit() -> None:
     ("item", "expected"),
     [
         (
-            {"kind": "JobSet", "spec": {}, "status": {"restarts": 2, "conditions": [
+            {"kind": "JobSet", "spec": {}, "status": {
+                "restarts": 5, "restartsCountTowardsMax": 2, "conditions": [
                 {"type": "Failed", "status": "True", "reason": "FailedJobs", "message": "x  y"}
             ]}},
             (False, "FailedJobs", "x y", 2),

@@ -12,7 +12,7 @@ import pytest
 from launcher.backends.kubernetes import BACKEND
 from launcher.contract import Reason, State
 from launcher.errors import WorkerExit
-from tests.cluster.conftest import eventually
+from tests.cluster.conftest import eventually, kubectl
 from tests.cluster.kubelet import Kubelet, index, until
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def test_scores_come_through_the_pods(
     with pytest.raises(TargetMissedError, match=r"mAP 31\.5 is below the target 33\.6"):
         outcome.raise_miss(handle)
     assert handle.status().progress.last_map == 0.315
+    kubectl("delete", "job", "d0-evaluator", "-n", kubelet.namespace)
+    assert handle.status().state is State.SUCCEEDED  # its score is here
 
 
 def test_cancel_saves_keeps_the_plan_and_may_be_repeated(

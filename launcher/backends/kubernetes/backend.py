@@ -2,6 +2,7 @@
 
 import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.reading import Cluster
 from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, judge
-from launcher.backends.status import heartbeats, progress_of
+from launcher.backends.status import heartbeats, newest_score, progress_of
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.render import kubernetes as render
@@ -195,7 +196,10 @@ def _api_of(root: Path) -> Api:
 
 
 def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
-    said = judge(reading.look(api, found))
+    total = int(found.plan.get("total_steps") or 0)
+    score = newest_score(RunPaths(root).eval_metrics) or {}
+    seen = replace(reading.look(api, found), scored=0 < total == score.get("step"))
+    said = judge(seen)
     holder = found.config_map or found.workers or found.evaluator or {}
     status = RunStatus(
         name=found.name,
@@ -205,7 +209,7 @@ def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
         message=_message(said, found, root),
         attempt=said.attempt,
         restarts=said.restarts,
-        total_steps=int(found.plan.get("total_steps") or 0),
+        total_steps=total,
         backend=KubernetesBackend.name,
         submitted=_seconds((holder.get("metadata") or {}).get("creationTimestamp")),
         updated=time.time(),
@@ -230,8 +234,6 @@ def _message(said: Judgement, found: Cluster, root: Path) -> str:
 
 def _with_progress(status: RunStatus, root: Path) -> RunStatus:
     """What the workers wrote down, where this machine sees it."""
-    from dataclasses import replace
-
     beats = heartbeats(root)
     if not beats:
         done = status.reason in (Reason.TRAINED, Reason.SCORED)

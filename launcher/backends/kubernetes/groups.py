@@ -1,7 +1,7 @@
 """The object that starts the workers, whatever its kind: has it ended, and how. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -22,7 +22,11 @@ class Group:
     reason: str = ""
     message: str = ""
     suspended: bool = False
+    starts: int = 0
+    """How often all were started again."""
     restarts: int = 0
+    """Of those, how many count."""
+    restarting: bool = False
     ended: str = ""
     """When, as Kubernetes writes it."""
 
@@ -35,7 +39,11 @@ def group(item: Json) -> Group:
     suspended = bool((item.get("spec") or {}).get("suspend"))
     if item["kind"] == "TFJob":
         suspended = bool(((item["spec"].get("runPolicy")) or {}).get("suspend"))
-    found = Group(suspended=suspended, restarts=int(status.get("restarts") or 0))
+    found = Group(
+        suspended=suspended,
+        starts=int(status.get("restarts") or 0),
+        restarts=int(status.get("restartsCountTowardsMax") or 0),
+    )
     for condition in status.get("conditions") or []:
         if condition["status"] != "True":
             continue
@@ -43,6 +51,8 @@ def group(item: Json) -> Group:
             return _ended(found, condition, True)
         if condition["type"] == "Failed":
             return _ended(found, condition, False)
+        if condition["type"] == "Restarting":
+            found = replace(found, restarting=True)
     return found
 
 
@@ -57,13 +67,13 @@ def owned(items: Sequence[Json], owner: Json) -> list[Json]:
 
 
 def _ended(found: Group, condition: Json, succeeded: bool) -> Group:
-    return Group(
-        succeeded,
-        str(condition.get("reason") or ""),
-        " ".join(str(condition.get("message") or "").split()),
-        found.suspended,
-        found.restarts,
-        str(condition.get("lastTransitionTime") or ""),
+    return replace(
+        found,
+        succeeded=succeeded,
+        reason=str(condition.get("reason") or ""),
+        message=" ".join(str(condition.get("message") or "").split()),
+        restarting=False,
+        ended=str(condition.get("lastTransitionTime") or ""),
     )
 
 

@@ -52,8 +52,11 @@ class Cluster:
 
     @property
     def partial(self) -> bool:
-        """What an interrupted submit or delete leaves: nothing trains, or nobody would score it."""
-        whole = self.workers and self.config_map and (self.evaluator or not self.has_evaluator)
+        """What an interrupted submit or delete leaves: nothing trains, or nobody would score it.
+        A run that has ended is whole without its evaluator's Job, which has done its part."""
+        ended = self.workers is not None and group(self.workers).succeeded is not None
+        scored = self.evaluator or ended or not self.has_evaluator
+        whole = self.workers and self.config_map and scored
         return self.exists and not self.cancelled and not whole
 
     @property

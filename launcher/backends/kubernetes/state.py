@@ -33,6 +33,8 @@ class Seen:
     workloads: tuple[Json, ...] | None = None
     objects: tuple[str, ...] = ()
     """Names whose events count."""
+    scored: bool = False
+    """This machine has the score of the last step."""
 
     def of(self, role: str) -> list[Member]:
         return [m for m in self.members if m.role == role]
@@ -52,16 +54,18 @@ def judge(seen: Seen) -> Judgement:
     attempt = max((m.attempt for m in workers), default=0)
     restarts = max((m.failures for m in workers), default=0)
     if seen.workers:
-        attempt, restarts = (
-            max(attempt, seen.workers.restarts),
-            max(restarts, seen.workers.restarts),
-        )
+        attempt = max(attempt, seen.workers.starts)
+        restarts = max(restarts, seen.workers.restarts)
     return replace(_judge(seen, workers, attempt), attempt=attempt, restarts=restarts)
 
 
 def _judge(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
     if seen.cancelled:
         return _cancelled(seen)
+    if seen.workers and seen.workers.succeeded is False:
+        return _failed(seen.workers, workers)
+    if seen.workers and seen.workers.succeeded:
+        return _trained(seen)
     if seen.workers is None or (seen.has_evaluator and seen.evaluator is None):
         missing = "workers" if seen.workers is None else "evaluator"
         return Judgement(
@@ -70,14 +74,10 @@ def _judge(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
             f"a submit was interrupted before the {missing} were made; "
             "`launcher submit SPEC` again completes it, `launcher delete` removes it",
         )
-    if seen.workers.succeeded is False:
-        return _failed(seen.workers, workers)
-    if seen.workers.succeeded:
-        return _trained(seen)
     if seen.workers.suspended:
         wait = queue_wait(seen.queue, seen.workloads) if seen.queue else _SUSPENDED
         return Judgement(State.PENDING, wait.reason, wait.message)
-    return _under_way(seen, workers, attempt)
+    return _under_way(seen, workers, again=bool(attempt) or seen.workers.restarting)
 
 
 _SUSPENDED = Wait(
@@ -86,7 +86,7 @@ _SUSPENDED = Wait(
 )
 
 
-def _under_way(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
+def _under_way(seen: Seen, workers: list[Member], *, again: bool) -> Judgement:
     newest = _newest(workers)
     running = sum(m.running for m in newest)
     done = sum(m.phase == "Succeeded" for m in newest)
@@ -94,15 +94,31 @@ def _under_way(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
         return Judgement(State.RUNNING, Reason.STARTED, _evaluator_wait(seen))
     wait = wait_of(newest, seen.events, seen.objects)
     lost = causes.of_restart(workers)
-    if lost or attempt:
-        told = [text for text in (causes.text_of(lost), wait.message if wait else "") if text]
-        reason = causes.reason_of(lost) if lost else Reason.PEER_LOST
-        here = f"{running + done} of {seen.count} workers are back"
-        return Judgement(State.RESTARTING, reason, "; ".join([*told, here]))
+    if lost or again:
+        reason, why = _seen_of(lost) if lost else _unseen(seen, workers)
+        told = [
+            why,
+            wait.message if wait else "",
+            f"{running + done} of {seen.count} workers are back",
+        ]
+        return Judgement(State.RESTARTING, reason, "; ".join(filter(None, told)))
     if wait:
         return Judgement(State.PENDING, wait.reason, wait.message)
     message = f"{running + done} of {seen.count} workers run"
     return Judgement(State.PENDING, Reason.SUBMITTED, message if newest else "")
+
+
+def _seen_of(lost: Member) -> tuple[Reason, str]:
+    return causes.reason_of(lost), causes.text_of(lost)
+
+
+def _unseen(seen: Seen, workers: list[Member]) -> tuple[Reason, str]:
+    """Of an interruption whose pods are gone. Where nothing was counted, one had to make room."""
+    group = seen.workers or Group()
+    counted = group.restarts or any(m.failures for m in workers)
+    if counted or not (group.starts or any(m.attempt for m in workers)):
+        return Reason.PEER_LOST, ""
+    return Reason.PREEMPTED, "a worker had to leave its node, which does not count; its pod is gone"
 
 
 def _failed(group: Group, workers: list[Member]) -> Judgement:
@@ -123,8 +139,16 @@ def _failed(group: Group, workers: list[Member]) -> Judgement:
 
 def _trained(seen: Seen) -> Judgement:
     """The workers have ended well: it is the evaluator's turn."""
-    if not seen.has_evaluator or (seen.evaluator and seen.evaluator.succeeded):
+    scored = seen.evaluator.succeeded if seen.evaluator else seen.scored
+    if scored or not seen.has_evaluator:
         return Judgement(State.SUCCEEDED, Reason.SCORED)
+    if seen.evaluator is None:
+        return Judgement(
+            State.FAILED,
+            Reason.EVALUATION_FAILED,
+            "the training is complete, and the Job of its evaluator is gone, with no score of the "
+            "last step here. `launcher submit SPEC --resume` scores it",
+        )
     if seen.evaluator and seen.evaluator.succeeded is False:
         cause = causes.of_end(seen.of(wire.EVALUATOR), seen.evaluator.message)
         text = (

@@ -56,8 +56,10 @@ def seen(*members: Member, **more: Any) -> Seen:
     return Seen(**given)
 
 
-def event(name: str, reason: str, message: str, at: str = "2026-11-24T21:00:00Z") -> Any:
+def event(
+    name: str, reason: str, message: str, at: str = "2026-11-24T21:00:00Z", kind: str = "Job"
+) -> Any:
     return {
-        "involvedObject": {"kind": "Job", "name": name},
+        "involvedObject": {"kind": kind, "name": name},
         "reason": reason, "message": message, "lastTimestamp": at,
     }  # fmt: skip

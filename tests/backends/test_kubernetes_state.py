@@ -1,13 +1,11 @@
 """What pods, Jobs and events say of a run; tests/cluster has the whole."""
 
-from typing import Any
-
 import pytest
 
-from launcher.backends.kubernetes.groups import Group, group
+from launcher.backends.kubernetes.groups import Group
 from launcher.backends.kubernetes.state import judge
 from launcher.contract import Reason, State
-from tests.backends.kubernetes_pods import FAILED, event, left, pod, seen
+from tests.backends.kubernetes_pods import FAILED, left, pod, seen
 
 
 @pytest.mark.parametrize(
@@ -102,82 +100,6 @@ def test_failed_evaluator_does_not_fail_the_training() -> None:
     assert said.state is State.RUNNING
 
 
-UNSCHEDULED = {"conditions": [{
-    "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-    "message": "0/12 nodes are available: 12 Insufficient nvidia.com/gpu, 8 Insufficient cpu.",
-}]}  # fmt: skip
-
-
-def test_waiting_for_a_node() -> None:
-    members = [pod(i, "Pending", status=UNSCHEDULED) for i in (0, 1)]
-    said = judge(seen(*members))
-    assert (said.state, said.reason) == (State.PENDING, Reason.UNSCHEDULABLE)
-    assert "worker-0 (pod d0-worker-0-00) and 1 more: FailedScheduling: 0/12 nodes" in said.message
-    assert "No node has enough free cpu and nvidia.com/gpu." in said.message
-
-
-@pytest.mark.parametrize(
-    ("why", "remedy"),
-    [
-        ('persistentvolumeclaim "coco" not found', 'Create the PersistentVolumeClaim "coco", or'),
-        ("pod has unbound immediate PersistentVolumeClaims", "`kubectl describe pvc` says why"),
-    ],
-)
-def test_waiting_for_storage(why: str, remedy: str) -> None:
-    (condition,) = UNSCHEDULED["conditions"]
-    condition = {**condition, "message": f"0/12 nodes are available: {why}. not found"}
-    said = judge(seen(pod(0, "Pending", status={"conditions": [condition]})))
-    assert said.reason is Reason.UNSCHEDULABLE
-    assert said.message.rpartition("not found. ")[2].startswith(remedy)
-    assert "Add such nodes" not in said.message
-
-
-def test_quota_wins_over_what_comes_of_it() -> None:
-    text = 'pods "d0-worker-1-x" is forbidden: exceeded quota: small, requested: cpu=1'
-    events = (event("d0-worker", "FailedCreate", text), event("other", "FailedCreate", "no"))
-    said = judge(seen(pod(0, "Pending", status=UNSCHEDULED), events=events))
-    assert said.reason is Reason.QUOTA
-    assert said.message.startswith(f"job d0-worker: FailedCreate: {text}")
-
-
-def test_newest_event_counts() -> None:
-    events = (
-        event("d0-worker", "FailedCreate", "the newer", "2026-11-24T21:05:00Z"),
-        event("d0-worker", "FailedCreate", "the older", "2026-11-24T21:00:00Z"),
-    )
-    assert "the newer" in judge(seen(events=events)).message
-
-
-@pytest.mark.parametrize(
-    ("item", "restarts", "reason"),
-    [
-        ({"restarts": 3}, 0, Reason.PREEMPTED),  # 0 is left out
-        ({"restarts": 3, "restartsCountTowardsMax": 2}, 2, Reason.PEER_LOST),
-    ],
-)
-def test_jobset_counts_the_restarts_that_are_not_free(
-    item: Any, restarts: int, reason: Reason
-) -> None:
-    workers = group({"kind": "JobSet", "spec": {}, "status": item})
-    said = judge(seen(pod(0, "Pending"), pod(1, "Pending"), workers=workers))
-    assert (said.state, said.reason) == (State.RESTARTING, reason)
-    assert (said.attempt, said.restarts) == (3, restarts)
-    assert said.message.endswith("0 of 2 workers are back")
-
-
-def test_tfjob_that_restarts_is_not_pending() -> None:
-    """Its failed pods are deleted, and nothing on the new ones tells them from the first."""
-    conditions = [
-        {"type": "Created", "status": "True", "reason": "TFJobCreated"},
-        {"type": "Restarting", "status": "True", "reason": "TFJobRestarting"},
-    ]
-    item = {"kind": "TFJob", "spec": {}, "status": {"conditions": conditions}}
-    said = judge(seen(pod(0, "Pending"), pod(1), workers=group(item)))
-    assert (said.state, said.reason) == (State.RESTARTING, Reason.PEER_LOST)
-    assert said.message == "1 of 2 workers are back"
-    assert judge(seen(pod(0), pod(1), workers=group(item))).state is State.RUNNING
-
-
 def test_preempted_pod_that_is_gone() -> None:
     said = judge(seen(pod(0, "Pending", ignored=1), pod(1)))
     assert (said.state, said.reason) == (State.RESTARTING, Reason.PREEMPTED)
@@ -197,30 +119,6 @@ def test_end_is_told_without_the_evaluators_job() -> None:
     assert "`launcher submit SPEC --resume` scores it" in said.message
 
 
-QUEUED = Group(suspended=True)
-
-
-@pytest.mark.parametrize(
-    ("workloads", "text"),
-    [
-        (None, "is Kueue installed"),
-        ((), "is Kueue installed"),
-        (
-            ({"status": {"conditions": [{
-                "type": "QuotaReserved", "status": "False", "reason": "Pending",
-                "message": "couldn't assign flavors to pod set main: insufficient quota",
-            }]}},),
-            "Pending: couldn't assign flavors",
-        ),
-        (({},), 'queue "gpus" to admit it'),
-    ],
-)  # fmt: skip
-def test_queue(workloads: Any, text: str) -> None:
-    said = judge(seen(workers=QUEUED, queue="gpus", workloads=workloads))
-    assert (said.state, said.reason) == (State.PENDING, Reason.QUEUED)
-    assert text in said.message
-
-
 def test_cancelled_while_pods_leave_is_not_ended() -> None:
     leaving = pod(0, deleted=True)
     said = judge(seen(leaving, cancelled=True, workers=None, evaluator=None))
@@ -234,44 +132,3 @@ def test_interrupted_submit() -> None:
     assert said.state is State.PENDING
     assert "interrupted before the workers" in said.message
     assert "interrupted before the evaluator" in judge(seen(evaluator=None)).message
-
-
-@pytest.mark.parametrize(
-    ("item", "expected"),
-    [
-        (
-            {"kind": "JobSet", "spec": {}, "status": {
-                "restarts": 5, "restartsCountTowardsMax": 2, "conditions": [
-                {"type": "Failed", "status": "True", "reason": "FailedJobs", "message": "x  y"}
-            ]}},
-            (False, "FailedJobs", "x y", 2),
-        ),
-        (
-            {"kind": "JobSet", "spec": {}, "status": {"conditions": [
-                {"type": "Completed", "status": "True", "reason": "AllJobsCompleted"}
-            ]}},
-            (True, "AllJobsCompleted", "", 0),
-        ),
-        (
-            {"kind": "TFJob", "spec": {}, "status": {"conditions": [
-                {"type": "Running", "status": "False", "reason": "TFJobRunning"},
-                {"type": "Succeeded", "status": "True", "reason": "TFJobSucceeded"},
-            ]}},
-            (True, "TFJobSucceeded", "", 0),
-        ),
-        (
-            {"kind": "RayJob", "spec": {}, "status": {
-                "jobStatus": "FAILED", "jobDeploymentStatus": "Failed", "reason": "AppFailed",
-                "message": "exit 1",
-            }},
-            (False, "AppFailed", "exit 1", 0),
-        ),
-        (
-            {"kind": "RayJob", "spec": {}, "status": {"jobDeploymentStatus": "Initializing"}},
-            (None, "", "", 0),
-        ),
-    ],
-)  # fmt: skip
-def test_other_kinds(item: Any, expected: tuple[Any, ...]) -> None:
-    found = group(item)
-    assert (found.succeeded, found.reason, found.message, found.restarts) == expected

@@ -14,6 +14,12 @@ API_VERSIONS = {
 }
 
 
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+"""Reason of a Job and of a RayJob that took longer than it may."""
+_TFJOB_DEADLINE = "active longer than specified deadline"
+"""In the message of a TFJob, whose reason is TFJobFailed whatever has happened."""
+
+
 @dataclass(frozen=True)
 class Group:
     """`succeeded` None: not ended. `reason` and `message` are Kubernetes' own."""
@@ -31,10 +37,34 @@ class Group:
     """When, as Kubernetes writes it."""
 
 
-def group(item: Json) -> Group:
-    """Of a Job, a JobSet, a TFJob or a RayJob."""
+def group(item: Json, children: Sequence[Json] = ()) -> Group:
+    """Of a Job, a JobSet, a TFJob or a RayJob. `children`: the Jobs that a JobSet has made, which
+    know why they failed; it says no more than that one has."""
     if item["kind"] == "RayJob":
         return _ray_job(item)
+    found = _of_conditions(item)
+    if found.succeeded is not False:
+        return found
+    if item["kind"] == "TFJob" and _TFJOB_DEADLINE in found.message:
+        return replace(found, reason=DEADLINE_EXCEEDED)
+    for child in map(_of_conditions, children):
+        if child.succeeded is False:
+            late = child.reason == DEADLINE_EXCEEDED
+            return replace(
+                found,
+                reason=DEADLINE_EXCEEDED if late else found.reason,
+                message="; ".join(filter(None, [found.message, child.message])),
+            )
+    return found
+
+
+def between(item: Json, children: Sequence[Json]) -> list[str]:
+    """Names of what stands between it and its pods: a JobSet's Jobs, a RayJob's RayCluster."""
+    cluster = str((item.get("status") or {}).get("rayClusterName") or "")
+    return [*(job["metadata"]["name"] for job in children), *filter(None, [cluster])]
+
+
+def _of_conditions(item: Json) -> Group:
     status = item.get("status") or {}
     suspended = bool((item.get("spec") or {}).get("suspend"))
     if item["kind"] == "TFJob":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.backends.kubernetes.api import Api
-from launcher.backends.kubernetes.groups import API_VERSIONS, group, owned
+from launcher.backends.kubernetes.groups import API_VERSIONS, between, group, owned
 from launcher.backends.kubernetes.members import Member, member
 from launcher.backends.kubernetes.state import CANCELLED_NOTE, Seen
 from launcher.contract import PLAN_FILES
@@ -34,6 +34,8 @@ class Cluster:
     config_map: Json | None
     workers: Json | None
     evaluator: Json | None
+    children: tuple[Json, ...] = field(default=(), repr=False)
+    """Jobs that a JobSet has made of the workers."""
     pods: tuple[Json, ...] = field(default=(), repr=False)
     plan: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -104,17 +106,19 @@ def read(api: Api, name: str) -> Cluster:
         found = api.get(version, kind, names.workers)
         workers = {"apiVersion": version, "kind": kind, **found} if found else None
     pods = tuple(api.list("v1", "Pod", **_of(name)))
-    return Cluster(name, config_map, workers, jobs.get(names.evaluator), pods, plan)
+    children = tuple(owned([*jobs.values()], workers)) if workers else ()
+    return Cluster(name, config_map, workers, jobs.get(names.evaluator), children, pods, plan)
 
 
 def look(api: Api, found: Cluster) -> Seen:
     """What can be said of it; asks for events, and for Kueue's word, where it waits."""
-    workers = group(found.workers) if found.workers else None
+    workers = group(found.workers, found.children) if found.workers else None
     members = found.members()
     queue = str(_cluster_of(found.plan).get("queue") or "")
     ended = workers is not None and workers.succeeded is not None
     holders = [item for item in (found.workers, found.evaluator) if item]
     objects = [item["metadata"]["name"] for item in holders]
+    objects += between(found.workers, found.children) if found.workers else []
     events: list[Json] = []
     if found.workers and not found.cancelled and _waits(found, members, ended):
         for name in [*objects, *_first_waiting(members)]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher.backends.kubernetes import causes
-from launcher.backends.kubernetes.groups import Group
+from launcher.backends.kubernetes.groups import DEADLINE_EXCEEDED, Group
 from launcher.backends.kubernetes.members import Member
 from launcher.backends.kubernetes.waiting import Wait, queue_wait, wait_of
 from launcher.contract import Reason, State
@@ -122,7 +122,7 @@ def _unseen(seen: Seen, workers: list[Member]) -> tuple[Reason, str]:
 
 
 def _failed(group: Group, workers: list[Member]) -> Judgement:
-    if group.reason == "DeadlineExceeded":
+    if group.reason == DEADLINE_EXCEEDED:
         return Judgement(
             State.FAILED,
             Reason.DEADLINE_EXCEEDED,

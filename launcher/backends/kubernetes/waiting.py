@@ -13,7 +13,14 @@ Json = Mapping[str, Any]
 _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONTAINER = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 _STARTING = ("ContainerCreating", "PodInitializing")
-_EVENTS = ("FailedCreate", "FailedMount", "FailedAttachVolume", "FailedScheduling", "BackOff")
+_NO_POD = ("FailedCreate", "FailedCreatePod", "FailedToCreateHeadPod", "FailedToCreateWorkerPod")
+"""Of a Job, the training-operator, KubeRay: the API server has refused a pod."""
+_EVENTS = (
+    *_NO_POD,
+    "FailedMount", "FailedAttachVolume", "FailedScheduling", "BackOff",
+    "JobCreationFailed", "HeadlessServiceCreationFailed", "FailedCreateService",
+    "FailedToCreateRayCluster", "InvalidRayJobSpec", "InvalidRayClusterSpec",
+)  # fmt: skip
 """Warnings that say why something does not start; the others tell of what has run."""
 _MISSING = re.compile(r"Insufficient (?P<what>[\w./-]*\w)")
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?:not found|is being deleted)', re.I)
@@ -81,7 +88,7 @@ def _refused(told: Mapping[str, Json]) -> Wait | None:
     """Pods that the API server does not let the controller make."""
     for name, event in told.items():
         text = _text(event)
-        if event.get("reason") != "FailedCreate":
+        if event.get("reason") not in _NO_POD:
             continue
         if "exceeded quota" in text or "failed quota" in text:
             remedy = "Ask for fewer or smaller workers, or for a larger ResourceQuota"

@@ -28,6 +28,9 @@ _LONGEST_PAUSE = 10.0
 _LOG_SECONDS = 3600.0
 """A quiet log stream is opened again after this."""
 
+_ALWAYS_THERE = ("/api/v1/", "/apis/batch/v1/")
+"""Of a kind that is not installed an API server says so in plain text; not of these."""
+
 Json = dict[str, Any]
 
 _PLURALS = {
@@ -47,7 +50,8 @@ _PLURALS = {
 def path_of(api_version: str, kind: str, namespace: str, name: str = "") -> str:
     """`/apis/batch/v1/namespaces/NAMESPACE/jobs/NAME`."""
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    return f"{root}/namespaces/{namespace}/{_PLURALS[kind]}" + (f"/{quote(name)}" if name else "")
+    folder = f"{root}/namespaces/{quote(namespace, safe='')}/{_PLURALS[kind]}"
+    return f"{folder}/{quote(name)}" if name else folder
 
 
 class Api:
@@ -137,7 +141,10 @@ class Api:
         content_type: str = "application/json",
     ) -> Json:
         reply = self._send(method, path, query or {}, body, content_type, _ANSWER_SECONDS)
-        return dict(json.loads(reply.data))
+        found = _parsed(reply.data)
+        if not _is_object(found):
+            raise _not_kubernetes(self.server, reply, found)
+        return dict(found)
 
     def _send(
         self,
@@ -167,7 +174,10 @@ class Api:
             elif reply.status >= 500 and waited < _ANSWER_SECONDS:
                 pass
             else:
-                raise refusal(reply.status, _parsed(reply.data), self.server, method, path)
+                said = _parsed(reply.data)
+                if reply.status == 404 and path.startswith(_ALWAYS_THERE) and not _is_object(said):
+                    raise _not_kubernetes(self.server, reply, said)
+                raise refusal(reply.status, said, self.server, method, path)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -217,6 +227,26 @@ def _unreachable(connection: Connection, why: str) -> UnreachableError:
         remedy=f"Is the cluster of context {connection.place.context} running, and reachable from "
         "here? `kubectl get --raw=/readyz` asks the same",
     )
+
+
+def _not_kubernetes(server: str, reply: Any, found: Any) -> UnreachableError:
+    """A web page of a portal, of a load balancer, of another server."""
+    text = " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:80]
+    what = reply.headers.get("Content-Type") or "no type"
+    return UnreachableError(
+        f"what answers is not an API server of Kubernetes ({reply.status}, {what}: {text})",
+        place=server,
+        remedy="Correct the server's address in the kubeconfig, or log in where a portal asks for "
+        "it; `kubectl get --raw=/version` asks the same",
+    )
+
+
+def _is_object(found: Any) -> bool:
+    """Whether it is an object of Kubernetes, or a list of them."""
+    if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
+        return False
+    items = found.get("items") or []
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
 def _cause(error: BaseException) -> str:

@@ -5,10 +5,14 @@ this runs in. A context that the run names wins over the current one, and a name
 context's.
 """
 
+import logging
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launcher.errors import MissingExtraError, UsageError
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_NAMESPACE = "default"
+_ADDRESS = re.compile(r"https?://[^\s/?#]+(/\S*)?")
+_TOKEN = re.compile(r"[\x20-\x7e]*")
 IN_CLUSTER = "in-cluster"
 """Stands for a context where there is no kubeconfig."""
 
@@ -79,9 +85,10 @@ def _from_files(wanted: Place) -> Connection:
                 place=files,
                 remedy=f"Set backend.kubernetes.context to {' or '.join(sorted(named)) or 'one'}",
             )
-        load_kube_config(  # type: ignore[no-untyped-call]
-            files, context=name, client_configuration=configuration
-        )
+        with _told() as told:
+            load_kube_config(  # type: ignore[no-untyped-call]
+                files, context=name, client_configuration=configuration
+            )
     except (
         ConfigException,
         yaml.YAMLError,
@@ -96,6 +103,12 @@ def _from_files(wanted: Place) -> Connection:
             place=files,
             remedy="`kubectl config view` shows what kubectl reads; set KUBECONFIG",
         ) from None
+    if told:
+        raise UsageError(
+            f"the credentials of context {name} cannot be had ({_one_line(told[0])})",
+            place=files,
+            remedy="Log in as you do for kubectl; `kubectl auth whoami` asks the same",
+        )
     namespace = wanted.namespace or (named[name].get("context") or {}).get("namespace")
     place = Place(name, str(namespace or _DEFAULT_NAMESPACE))
     return _connection(place, configuration, ApiClient)
@@ -137,10 +150,48 @@ def _from_account(wanted: Place) -> Connection:
     return _connection(place, configuration, ApiClient)
 
 
-def _connection(place: Place, configuration: "object", client: type) -> Connection:
-    configuration.retries = False  # type: ignore[attr-defined]  # api.py has rules of its own
-    return Connection(place, str(configuration.host), client(configuration))  # type: ignore[attr-defined]
+@contextmanager
+def _told() -> Iterator[list[str]]:
+    """Errors of the official client: of a program that should give a token it only says so in the
+    log, and goes on without one."""
+    told: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield told
+    finally:
+        root.removeHandler(handler)
 
 
-def _one_line(error: BaseException) -> str:
+def _connection(place: Place, configuration: Any, client: type) -> Connection:
+    """Raises UsageError for what the client would fail on later, with the token in its message."""
+    from urllib3.exceptions import HTTPError
+
+    host, where = str(configuration.host), f"context {place.context}"
+    if not _ADDRESS.fullmatch(host):
+        raise UsageError(
+            f'"{host}" is not the address of a server',
+            place=where,
+            remedy="Write https://HOST:PORT as server into the kubeconfig",
+        )
+    if not all(_TOKEN.fullmatch(key) for key in configuration.api_key.values()):
+        raise UsageError(
+            "its token has a character in it that no token has, such as a line break",
+            place=where,
+            remedy="Copy it again, or log in as you do for kubectl",
+        )
+    configuration.retries = False  # api.py has rules of its own
+    try:
+        return Connection(place, host, client(configuration))
+    except (HTTPError, OSError, ValueError) as e:
+        raise UsageError(
+            f"nothing can be asked of {host} ({_one_line(e)})",
+            place=where,
+            remedy="Correct its certificates and proxy-url in the kubeconfig, or HTTPS_PROXY",
+        ) from None
+
+
+def _one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -10,6 +10,7 @@ RBAC = "manifests/rbac.yaml"
 _FORBIDDEN = re.compile(
     r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"(?: in API group "(?P<group>[^"]*)")?'
 )
+_ANONYMOUS = '"system:anonymous"'
 _INSTALL = {
     "jobsets": "JobSet (jobset.sigs.k8s.io) is not installed; --kind job needs nothing installed",
     "tfjobs": "the training operator is not installed; --kind job needs nothing installed",
@@ -25,9 +26,10 @@ def refusal(code: int, body: Any, server: str, method: str, path: str) -> Launch
     """The error for an answer of 400 or more. `body` is the Status object, or whatever came."""
     status: Mapping[str, Any] = body if isinstance(body, dict) else {}
     text = " ".join(str(status.get("message") or body or "").split())[:600]
-    if code == 401:
+    if code == 401 or (code == 403 and _ANONYMOUS in text):
+        why = "the token is invalid or has expired" if code == 401 else "it was given none"
         return UsageError(
-            "the server does not accept the credentials (401): the token is invalid or has expired",
+            f"the server does not accept the credentials ({code}): {why}",
             place=server,
             remedy="Log in again as you do for kubectl; `kubectl auth whoami` tells when it works",
         )

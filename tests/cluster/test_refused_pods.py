@@ -47,9 +47,8 @@ def test_quota(
     handle = start(make_plan(f"backend.kubernetes.kind={kind}"))
     api = Api(Place("", namespace))
     play[kind](core, api, namespace)
-    found = eventually(handle.status, lambda told: told.reason is Reason.QUOTA, MINUTE)
-    assert found.state is State.PENDING
-    assert found.message.startswith(about)
+    found = eventually(handle.status, lambda told: told.message.startswith(about), MINUTE)
+    assert (found.state, found.reason) == (State.PENDING, Reason.QUOTA)
     assert "exceeded quota: small" in found.message
     api.calls = 0
     BACKEND._ask(api, handle.root)

@@ -116,9 +116,7 @@ def look(api: Api, found: Cluster) -> Seen:
     members = found.members()
     queue = str(_cluster_of(found.plan).get("queue") or "")
     ended = workers is not None and workers.succeeded is not None
-    holders = [item for item in (found.workers, found.evaluator) if item]
-    objects = [item["metadata"]["name"] for item in holders]
-    objects += between(found.workers, found.children) if found.workers else []
+    objects = _objects(found)
     events: list[Json] = []
     if found.workers and not found.cancelled and _waits(found, members, ended):
         for name in [*objects, *_first_waiting(members)]:
@@ -139,6 +137,13 @@ def look(api: Api, found: Cluster) -> Seen:
         workloads=workloads,
         objects=tuple(objects),
     )
+
+
+def _objects(found: Cluster) -> list[str]:
+    """Names of what makes pods, the workers' first."""
+    mine = [*between(found.workers, found.children)] if found.workers else []
+    top = [item["metadata"]["name"] for item in (found.workers, found.evaluator) if item]
+    return [*top[:1], *mine, *top[1:]]
 
 
 def _waits(found: Cluster, members: Sequence[Member], ended: bool) -> bool:

@@ -8,6 +8,7 @@ reading       all that the cluster has of a run, in a constant number of calls
 members       a pod: which worker, how far, how it ended
 groups        the object that starts the workers, of four kinds
 waiting       why a run does not start: image, quota, no node, queue
+driver        what the driver of a RayJob says
 causes        which of the pods that failed explains it
 state         state, reason and evidence from all of that
 folders       the run's files, as far as this machine sees them

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from launcher import planning
 from launcher.backends import registry, run_folder
 from launcher.backends.base import JobHandle, RunStatus
-from launcher.backends.kubernetes import folders, logs, reading, scores, submitting
+from launcher.backends.kubernetes import driver, folders, logs, reading, scores, submitting
 from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.reading import Cluster
@@ -214,6 +214,9 @@ def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
         submitted=_seconds((holder.get("metadata") or {}).get("creationTimestamp")),
         updated=time.time(),
     )
+    if found.names.kind == "rayjob" and found.workers and not folders.is_copy(root):
+        created = _seconds(found.workers["metadata"].get("creationTimestamp"))
+        status = driver.with_written(status, root, created)
     return _with_progress(status, root)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from launcher.backends import registry
 from launcher.backends.kubernetes.connection import Place
+from launcher.backends.kubernetes.groups import kind_of
 from launcher.contract import RunPaths
 from launcher.errors import StorageError
 from launcher.storage import write_text
@@ -53,9 +54,12 @@ def elsewhere(root: Path, plan: Mapping[str, Any]) -> str:
     if not is_copy(root):
         return ""
     scores = RunPaths(Path(str(plan.get("root") or root.name))).eval_metrics
+    place = f"{scores.parent.parent} on a volume that is not mounted here"
+    if kind_of(plan) == "rayjob":
+        return f"all scores, pictures, logs and checkpoints are in {place}: Ray's pods print none"
     return (
-        f"all twelve numbers, pictures and checkpoints are in {scores.parent.parent} on a volume "
-        "that is not mounted here; mAP and AP50 are what the evaluator has printed"
+        f"all twelve numbers, pictures and checkpoints are in {place}; mAP and AP50 are what the "
+        "evaluator has printed"
     )
 
 

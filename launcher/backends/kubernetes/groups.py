@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher.render.kubernetes import names as wire
+
 Json = Mapping[str, Any]
 
 API_VERSIONS = {
@@ -16,13 +18,16 @@ API_VERSIONS = {
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Reason of a Job and of a RayJob that took longer than it may."""
+STOPPED = "Stopped"
+"""Of a RayJob whose Ray job was stopped with Ray's own means."""
 _TFJOB_DEADLINE = "active longer than specified deadline"
 """In the message of a TFJob, whose reason is TFJobFailed whatever has happened."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """`succeeded` None: not ended. `reason` and `message` are Kubernetes' own."""
+    """`succeeded` None: not ended. `reason` and `message` are Kubernetes' own; a RayJob's has the
+    lines of a log in it."""
 
     succeeded: bool | None = None
     reason: str = ""
@@ -35,6 +40,16 @@ class Group:
     restarting: bool = False
     ended: str = ""
     """When, as Kubernetes writes it."""
+
+
+def kind_of(plan: Mapping[str, Any]) -> wire.Kind:
+    kind = ((spec_of(plan).get("backend") or {}).get("kubernetes") or {}).get("kind")
+    return next((known for known in wire.KINDS if known == kind), "job")
+
+
+def spec_of(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = plan.get("spec")
+    return spec if isinstance(spec, dict) else {}
 
 
 def group(item: Json, children: Sequence[Json] = ()) -> Group:
@@ -116,8 +131,10 @@ def _ray_job(item: Json) -> Group:
     ended: bool | None = None
     if driver == "SUCCEEDED":
         ended = True
-    elif driver in ("FAILED", "STOPPED") or deployed == "Failed":
+    elif driver == "STOPPED":
+        ended, reason = False, STOPPED
+    elif driver == "FAILED" or deployed == "Failed":
         ended = False
         reason = reason or f"{deployed} {driver}"
     at = str(status.get("endTime") or "")
-    return Group(ended, reason, " ".join(message.split()), suspended, ended=at)
+    return Group(ended, reason, message, suspended, ended=at)

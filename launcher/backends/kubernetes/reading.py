@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from launcher.backends.kubernetes.api import Api
-from launcher.backends.kubernetes.groups import API_VERSIONS, between, group, owned
+from launcher.backends.kubernetes.groups import (
+    API_VERSIONS,
+    between,
+    group,
+    kind_of,
+    owned,
+    spec_of,
+)
 from launcher.backends.kubernetes.members import Member, member
 from launcher.backends.kubernetes.state import CANCELLED_NOTE, Seen
 from launcher.contract import PLAN_FILES
@@ -180,11 +187,6 @@ def run_names(api: Api) -> list[str]:
     return sorted(found - {""})
 
 
-def kind_of(plan: Mapping[str, Any]) -> wire.Kind:
-    kind = ((_spec_of(plan).get("backend") or {}).get("kubernetes") or {}).get("kind")
-    return next((known for known in wire.KINDS if known == kind), "job")
-
-
 def _is_child(item: Json) -> bool:
     """Made by a controller, which removes it: a Job of a JobSet, a Service of the operator."""
     return bool(item["metadata"].get("ownerReferences"))
@@ -213,11 +215,6 @@ def _plan_of(config_map: Json | None) -> dict[str, Any]:
     return plan
 
 
-def _spec_of(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    spec = plan.get("spec")
-    return spec if isinstance(spec, dict) else {}
-
-
 def _cluster_of(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    cluster = _spec_of(plan).get("cluster")
+    cluster = spec_of(plan).get("cluster")
     return cluster if isinstance(cluster, dict) else {}

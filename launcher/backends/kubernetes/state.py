@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher.backends.kubernetes import causes
-from launcher.backends.kubernetes.groups import DEADLINE_EXCEEDED, Group
+from launcher.backends.kubernetes import causes, driver
+from launcher.backends.kubernetes.groups import DEADLINE_EXCEEDED, STOPPED, Group
 from launcher.backends.kubernetes.members import Member
 from launcher.backends.kubernetes.waiting import Wait, queue_wait, wait_of
 from launcher.contract import Reason, State
@@ -129,12 +129,24 @@ def _failed(group: Group, workers: list[Member]) -> Judgement:
             f"{group.message or 'the run was longer than it may be'}. Raise "
             "backend.kubernetes.max_hours; `launcher submit SPEC --resume` continues it",
         )
+    if told := driver.verdict(group.message):
+        state, reason, message = told
+        return Judgement(state, reason, message or f"its driver has ended: {reason}")
+    if group.reason == STOPPED:
+        return Judgement(State.CANCELLED, Reason.CANCELLED, _STOPPED)
     if cause := causes.of_end(workers, group.message):
         text = f"{causes.text_of(cause, ended=True)} ({group.reason})"
         return Judgement(State.FAILED, causes.reason_of(cause), text)
-    told = causes.exit_in(group.message)
-    reason = told.reason if told else Reason.CRASHED
-    return Judgement(State.FAILED, reason, f"{group.reason}: {group.message}".strip(": "))
+    gone = causes.exit_in(group.message)
+    reason = gone.reason if gone else Reason.CRASHED
+    text = " ".join(f"{group.reason}: {group.message}".split())
+    return Judgement(State.FAILED, reason, text.strip(": "))
+
+
+_STOPPED = (
+    "its job was stopped with Ray's own means; `launcher submit SPEC --resume` continues it from "
+    "the last checkpoint"
+)
 
 
 def _trained(seen: Seen) -> Judgement:

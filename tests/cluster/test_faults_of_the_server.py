@@ -200,3 +200,32 @@ def test_logs_of_a_resumed_run_are_beside_the_earlier_ones(
     for _ in range(2):  # the second finds its file again
         assert list(handle.logs("worker-0", attempt=0)) == LINES
         assert list(handle.logs("worker-0", attempt=1)) == LINES
+
+
+@pytest.mark.usefixtures("log_file")
+def test_followed_log_of_a_pod_that_takes_the_name_of_the_one_before(
+    make_plan: "Callable[..., Plan]", core: Any, api: Api, kubelet: Kubelet
+) -> None:
+    """As the training-operator does it, which is not there: its pods are the test's."""
+    handle = start(make_plan("backend.kubernetes.kind=tfjob", workers=1))
+    made = api.get("kubeflow.org/v1", "TFJob", "d0")
+    assert made
+    template = made["spec"]["tfReplicaSpecs"]["Worker"]["template"]
+    labels = {**template["metadata"]["labels"], "training.kubeflow.org/replica-index": "0"}
+    container = {"name": "tensorflow", "image": "registry.invalid/launcher:1"}
+    pod = {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "d0-worker-0", "labels": labels},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }  # fmt: skip
+    first, second = (RunPaths(handle.root).worker_log(k, 0) for k in (0, 1))
+    with logs.copied(api, "d0", handle.root, follow=True):
+        core.create_namespaced_pod(kubelet.namespace, pod)
+        kubelet.running(1)
+        until(lambda: first.is_file() and first.read_text().splitlines() == LINES)
+        api.delete(pod)
+        until(lambda: not kubelet.pods())
+        core.create_namespaced_pod(kubelet.namespace, pod)
+        kubelet.running(1)
+        until(lambda: second.is_file() and second.read_text().splitlines() == LINES)
+    assert first.read_text().splitlines() == LINES

@@ -53,8 +53,8 @@ def _follow_all(api: Api, name: str, root: Path, stop: threading.Event) -> None:
     while not stop.is_set():
         with suppress(LauncherError):  # the reader of the files asks for the state, and tells it
             for m in reading.read(api, name).members():
-                if m.pod not in known and _wanted(m, root):
-                    known.add(m.pod)
+                if m.uid not in known and _wanted(m, root):
+                    known.add(m.uid)
                     copy = Copy(Api(api.place), m, root)
                     threading.Thread(target=copy.follow, args=(stop,), daemon=True).start()
         stop.wait(_SCAN_SECONDS)
@@ -68,17 +68,17 @@ def _wanted(m: Member, root: Path) -> bool:
 
 def _path(m: Member, root: Path) -> Path:
     """Of its attempt; the next one after those that other pods have: a resumed run's Jobs count
-    from 0 again."""
+    from 0 again, and a TFJob's pods never count, and take the names of those before them."""
     attempt = m.attempt
     while True:
         path = RunPaths(root).logs(attempt) / f"{m.label}.log"
-        if _copied_from(path) in (None, m.pod):
+        if _copied_from(path) in (None, m.uid):
             return path
         attempt += 1
 
 
 def _copied_from(path: Path) -> str | None:
-    """The pod; None: nothing was copied there."""
+    """The pod's uid; None: nothing was copied there."""
     data = read_json(_cursor_path(path))
     return str(data.get("pod")) if isinstance(data, dict) else None
 
@@ -92,6 +92,7 @@ class _Cursor:
     """The last line that was copied: its time, and how many lines of this very time there were."""
 
     pod: str
+    """Its uid."""
     time: str = ""
     count: int = 0
 
@@ -101,7 +102,7 @@ class Copy:
 
     def __init__(self, api: Api, m: Member, root: Path) -> None:
         self._api = api
-        self._pod = m.pod
+        self._pod, self._uid = m.pod, m.uid
         self._path = _path(m, root)
         self._cursor = self._read_cursor()
         self._skip = 0
@@ -121,6 +122,8 @@ class Copy:
         """Until the pod has ended, or `stop` is set."""
         while not stop.is_set():
             ended = self._has_ended()
+            if ended is None:
+                return
             try:
                 self._copy(follow=not ended, stop=stop)
                 if ended:
@@ -130,11 +133,14 @@ class Copy:
                     return
             stop.wait(_PAUSE_SECONDS)
 
-    def _has_ended(self) -> bool:
+    def _has_ended(self) -> bool | None:
+        """None: another pod has its name, whose log would come instead."""
         try:
             pod = self._api.get("v1", "Pod", self._pod)
         except LauncherError:
             return False
+        if pod is not None and pod["metadata"]["uid"] != self._uid:
+            return None
         return pod is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
     def _copy(self, *, follow: bool, stop: threading.Event | None = None) -> None:
@@ -187,6 +193,6 @@ class Copy:
 
     def _read_cursor(self) -> _Cursor:
         data = read_json(_cursor_path(self._path))
-        if isinstance(data, dict) and data.get("pod") == self._pod:
-            return _Cursor(self._pod, str(data.get("time") or ""), int(data.get("count") or 0))
-        return _Cursor(self._pod)
+        if isinstance(data, dict) and data.get("pod") == self._uid:
+            return _Cursor(self._uid, str(data.get("time") or ""), int(data.get("count") or 0))
+        return _Cursor(self._uid)

@@ -85,8 +85,8 @@ QUEUED = Group(suspended=True)
 @pytest.mark.parametrize(
     ("workloads", "text"),
     [
-        (None, "is Kueue installed"),
-        ((), "is Kueue installed"),
+        (None, "Kueue is not installed"),
+        ((), "Kueue has made no Workload for it"),
         (
             ({"status": {"conditions": [{
                 "type": "QuotaReserved", "status": "False", "reason": "Pending",

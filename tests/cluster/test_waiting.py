@@ -11,10 +11,13 @@ from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.contract import Reason, State
 from launcher.render.kubernetes import objects
-from tests.cluster.conftest import eventually, make_claims, plan_in, start
+from tests.cluster import kueue
+from tests.cluster.conftest import eventually, kubectl, make_claims, plan_in, start
 from tests.cluster.kubelet import Kubelet, until
+from tests.cluster.kubelet import now as now_text
 
 if TYPE_CHECKING:
+    from launcher.backends.base import JobHandle
     from launcher.planning import Plan
 
 pytestmark = pytest.mark.cluster
@@ -73,23 +76,64 @@ def test_part_of_the_workers_for_the_quota(
     assert now.state is State.PENDING
 
 
-def test_queue_without_kueue(make_plan: "Callable[..., Plan]") -> None:
+def test_queue_without_a_workload(make_plan: "Callable[..., Plan]", namespace: str) -> None:
     """Suspended by the render, or by Kueue's webhook: nobody admits it."""
-    plan = make_plan("cluster.queue=gpus")
-    handle = start(plan)
-    kinds = {o["kind"]: o for o in objects(plan)}
-    if not kinds["Job"]["spec"].get("suspend"):
-        api = Api(Place("", plan.spec.backend.kubernetes.namespace or ""))
-        job = reading.read(api, "d0").workers
-        assert job
-        job["metadata"].pop("managedFields")
-        job["spec"]["suspend"] = True
-        api._json("PATCH", api._path(job), {}, {"spec": {"suspend": True}},
-                  "application/merge-patch+json")  # fmt: skip
+    handle, _ = _queued(make_plan, namespace)
     now = eventually(handle.status, lambda now: now.reason is Reason.QUEUED, MINUTE)
     assert now.state is State.PENDING
     assert 'queue "gpus"' in now.message
-    assert "Kueue" in now.message
+    assert "Kueue is not installed" in now.message or "Kueue has made no Workload" in now.message
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
+def test_workload_without_quota(
+    make_plan: "Callable[..., Plan]", core: Any, namespace: str, version: str
+) -> None:
+    """Kueue itself is not there: its kind is, and the Workload that it would make is the test's."""
+    from kubernetes import client
+
+    kueue.install()
+    handle, job = _queued(make_plan, namespace)
+    refs = [{"apiVersion": "batch/v1", "kind": "Job", "name": "d0-worker", "controller": True,
+             "uid": job["metadata"]["uid"]}]  # fmt: skip
+    pods = {"name": "main", "count": 2, "template": job["spec"]["template"]}
+    item = {
+        "apiVersion": f"kueue.x-k8s.io/{version}",
+        "kind": "Workload",
+        "metadata": {"name": "job-d0-worker-3f2a1", "ownerReferences": refs},
+        "spec": {"queueName": "gpus", "podSets": [pods]},
+    }
+    where = ("kueue.x-k8s.io", version, namespace, "workloads")
+    custom = client.CustomObjectsApi(core.api_client)
+    made = custom.create_namespaced_custom_object(*where, item)
+    assert 'queue "gpus" to admit it' in handle.status().message
+    text = "couldn't assign flavors to pod set main: insufficient quota for nvidia.com/gpu"
+    condition = {"type": "QuotaReserved", "status": "False", "reason": "Pending", "message": text,
+                 "lastTransitionTime": now_text()}  # fmt: skip
+    custom.patch_namespaced_custom_object_status(
+        *where, made["metadata"]["name"], {"status": {"conditions": [condition]}}
+    )
+    now = handle.status()
+    assert (now.state, now.reason) == (State.PENDING, Reason.QUEUED)
+    assert f'waits for queue "gpus": Pending: {text}. ' in now.message
+
+
+def test_queue_is_that_of_the_object(make_plan: "Callable[..., Plan]", namespace: str) -> None:
+    """Someone has moved it since the plan was made."""
+    handle, _ = _queued(make_plan, namespace)
+    kubectl("label", "job", "d0-worker", "-n", namespace, "--overwrite",
+            "kueue.x-k8s.io/queue-name=others")  # fmt: skip
+    assert 'queue "others"' in handle.status().message
+
+
+def _queued(make_plan: "Callable[..., Plan]", namespace: str) -> "tuple[JobHandle, dict[str, Any]]":
+    """Submitted with a queue, and suspended."""
+    handle = start(make_plan("cluster.queue=gpus"))
+    kubectl("patch", "job", "d0-worker", "-n", namespace, "--type=merge",
+            "--patch", '{"spec": {"suspend": true}}')  # fmt: skip
+    job = reading.read(Api(Place("", namespace)), "d0").workers
+    assert job
+    return handle, job
 
 
 def test_pods_that_a_namespace_refuses_are_told(

@@ -80,6 +80,14 @@ class Api:
         items: list[Json] = found.get("items") or []
         return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
 
+    def preferred(self, group: str) -> str | None:
+        """`group/version` that the server would have; None: nothing of the group is installed."""
+        try:
+            found = self._json("GET", f"/apis/{group}")
+        except NotFoundError:
+            return None
+        return str((found.get("preferredVersion") or {}).get("groupVersion") or "") or None
+
     def get(self, api_version: str, kind: str, name: str) -> Json | None:
         try:
             return self._json("GET", path_of(api_version, kind, self.place.namespace, name))

@@ -13,7 +13,6 @@ from launcher.backends.kubernetes.groups import (
     group,
     kind_of,
     owned,
-    spec_of,
 )
 from launcher.backends.kubernetes.members import Member, member
 from launcher.backends.kubernetes.state import CANCELLED_NOTE, Seen
@@ -24,7 +23,7 @@ from launcher.render.kubernetes.names import Names
 
 Json = dict[str, Any]
 
-_WORKLOAD = ("kueue.x-k8s.io/v1beta1", "Workload")
+_KUEUE = "kueue.x-k8s.io"
 _OTHERS = (
     ("v1", "Service"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
@@ -121,7 +120,6 @@ def look(api: Api, found: Cluster) -> Seen:
     """What can be said of it; asks for events, and for Kueue's word, where it waits."""
     workers = group(found.workers, found.children) if found.workers else None
     members = found.members()
-    queue = str(_cluster_of(found.plan).get("queue") or "")
     ended = workers is not None and workers.succeeded is not None
     objects = _objects(found)
     events: list[Json] = []
@@ -129,9 +127,11 @@ def look(api: Api, found: Cluster) -> Seen:
         for name in [*objects, *_first_waiting(members)]:
             selector = f"involvedObject.name={name},type!=Normal"
             events += api.list("v1", "Event", fieldSelector=selector)
-    workloads = None
-    if queue and found.workers and workers and workers.suspended and not ended:
-        workloads = tuple(owned(api.list(*_WORKLOAD), found.workers))
+    queue, workloads = "", None
+    if found.workers and workers and workers.suspended and not ended:
+        queue = str((found.workers["metadata"].get("labels") or {}).get(wire.QUEUE_LABEL) or "")
+        if queue and (version := api.preferred(_KUEUE)):
+            workloads = tuple(owned(api.list(version, "Workload"), found.workers))
     return Seen(
         count=int(found.plan.get("workers") or 1),
         queue=queue,
@@ -213,8 +213,3 @@ def _plan_of(config_map: Json | None) -> dict[str, Any]:
             remedy="Choose another name, or another namespace",
         )
     return plan
-
-
-def _cluster_of(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    cluster = spec_of(plan).get("cluster")
-    return cluster if isinstance(cluster, dict) else {}

@@ -63,12 +63,18 @@ def wait_of(members: Sequence[Member], events: Sequence[Json], names: Sequence[s
 def queue_wait(queue: str, workloads: Sequence[Json] | None) -> Wait:
     """Of a suspended run that Kueue has to admit. None: the kind Workload is not installed."""
     where = f'queue "{queue}"'
-    if not workloads:
-        why = (
-            f"waits for {where}, but no Workload was made for it: is Kueue installed "
-            "and set up for this kind?"
+    if workloads is None:
+        return Wait(
+            Reason.QUEUED,
+            f"waits for {where}, and Kueue is not installed. Install it, or leave out "
+            "cluster.queue",
         )
-        return Wait(Reason.QUEUED, f"{why} `kubectl get localqueue {queue}` shows the queue")
+    if not workloads:
+        return Wait(
+            Reason.QUEUED,
+            f"waits for {where}, but Kueue has made no Workload for it: is it running, and set up "
+            f"for this kind? `kubectl get localqueue {queue}` shows the queue",
+        )
     status = workloads[0].get("status") or {}
     for condition in status.get("conditions") or []:
         if condition["type"] in ("QuotaReserved", "Admitted") and condition["status"] != "True":

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _FRESH_SECONDS = 2.0
 """A status that is younger is told again: `submit` asks for it four times a second."""
-_CANCEL_MARGIN_SECONDS = 30.0
-_GRACE_SECONDS = 120.0
 
 
 class KubernetesBackend:
@@ -134,7 +132,8 @@ class KubernetesBackend:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         api.annotate(found.config_map, {CANCELLED_NOTE: now})
         submitting.remove(api, root.name, keep_plan=True)
-        seconds = _grace(found) + _CANCEL_MARGIN_SECONDS if timeout is None else timeout
+        grace = max(map(submitting.grace_of, found.pods), default=0.0)
+        seconds = grace + submitting.GRACE_MARGIN_SECONDS if timeout is None else timeout
         submitting.await_pods_gone(api, root.name, seconds)
         return True
 
@@ -249,12 +248,6 @@ def _with_progress(status: RunStatus, root: Path) -> RunStatus:
     if status.state is not State.RUNNING:
         told = replace(told, eta_seconds=None)
     return replace(seen, progress=told)
-
-
-def _grace(found: Cluster) -> float:
-    for pod in found.pods:
-        return float(pod["spec"].get("terminationGracePeriodSeconds") or _GRACE_SECONDS)
-    return _GRACE_SECONDS
 
 
 def _seconds(text: Any) -> float | None:

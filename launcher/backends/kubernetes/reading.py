@@ -179,6 +179,12 @@ def all_objects(api: Api, name: str) -> list[Json]:
     return found
 
 
+def pods_at_work(api: Api, name: str) -> list[Json]:
+    """Of this run and of earlier ones of its name."""
+    pods = api.list("v1", "Pod", **_of(name))
+    return [pod for pod in pods if not member(pod).ended]
+
+
 def run_names(api: Api) -> list[str]:
     """Of all runs of the namespace, whoever submitted them."""
     selector = f"{wire.NAME_LABEL}={wire.APP}"

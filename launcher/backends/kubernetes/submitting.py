@@ -1,7 +1,9 @@
 """Applying a run's objects, and removing them: each step may be interrupted and begun again."""
 
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from launcher.backends.kubernetes import reading
@@ -17,6 +19,9 @@ Json = dict[str, Any]
 
 _GONE_SECONDS = 30.0
 _POLL_SECONDS = 0.3
+_GRACE_SECONDS = 120.0
+GRACE_MARGIN_SECONDS = 30.0
+_TELL_AFTER_SECONDS = 2.0
 
 
 def check(api: Api, plan: "Plan", *, resume: bool, replace: bool) -> Cluster:
@@ -54,6 +59,8 @@ def apply(api: Api, objects: Sequence[Json], name: str, before: Cluster) -> None
     same = before.partial and _means(before, objects)
     if before.exists and not same:
         remove(api, name)
+    elif not same:
+        _await_pods(api, name)  # of a removal that was interrupted
     made: list[Json] = []
     try:
         for item in objects:
@@ -70,7 +77,12 @@ def apply(api: Api, objects: Sequence[Json], name: str, before: Cluster) -> None
 
 
 def remove(api: Api, name: str, *, keep_plan: bool = False) -> int:
-    """All objects of a run, workers first; returns how many there were when they are gone."""
+    """All objects of a run, workers first; returns how many there were when they are gone, and
+    their pods have ended: new ones would save into the same folder beside them. With `keep_plan`
+    the pods may still save.
+
+    Raises RunFailedError when an object or a pod does not go away.
+    """
     found = reading.all_objects(api, name)
     if keep_plan:
         found = [item for item in found if item["kind"] != "ConfigMap"]
@@ -79,6 +91,8 @@ def remove(api: Api, name: str, *, keep_plan: bool = False) -> int:
     deadline = time.monotonic() + _GONE_SECONDS
     for item in found:
         _await_gone(api, item, deadline)
+    if not keep_plan:
+        _await_pods(api, name)
     return len(found)
 
 
@@ -90,6 +104,37 @@ def await_pods_gone(api: Api, name: str, seconds: float) -> bool:
             return False
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def _await_pods(api: Api, name: str) -> None:
+    """Until those of every object that there was have ended, as long as they may take to save."""
+    began, told = time.monotonic(), False
+    while left := reading.pods_at_work(api, name):
+        waited = time.monotonic() - began
+        if waited > max(map(grace_of, left)) + GRACE_MARGIN_SECONDS:
+            names = ", ".join(sorted(pod["metadata"]["name"] for pod in left)[:3])
+            raise RunFailedError(
+                f"{len(left)} pods of {name} do not end ({names})",
+                place=api.server,
+                remedy="When their node is gone for good, `kubectl delete pod --force` them; then "
+                "the same command again",
+            )
+        if waited > _TELL_AFTER_SECONDS and not told:
+            told = True
+            say(f"{name}: waiting for {len(left)} pods of the earlier run, which save and leave")
+        time.sleep(_POLL_SECONDS)
+
+
+def grace_of(pod: Json) -> float:
+    """Seconds between SIGTERM and SIGKILL."""
+    return float(pod["spec"].get("terminationGracePeriodSeconds") or _GRACE_SECONDS)
+
+
+def say(text: str) -> None:
+    """To the user, of what takes long."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _means(before: Cluster, objects: Sequence[Json]) -> bool:

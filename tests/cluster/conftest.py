@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cluster import proxy as proxies
 from tests.cluster import up
 from tests.cluster.kubelet import Kubelet
+from tests.cluster.proxy import Proxy
 
 if TYPE_CHECKING:
     from launcher.backends.base import JobHandle, RunStatus
@@ -180,6 +182,19 @@ def container_log(core: Any, namespace: str, tmp_path: Path) -> Callable[[list[s
         return path
 
     return write
+
+
+@pytest.fixture
+def proxy(core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """The cluster's own server behind a proxy, which KUBECONFIG names."""
+    configuration = core.api_client.configuration
+    token = str(configuration.api_key.get("BearerToken", "")).removeprefix("Bearer ")
+    if not token:
+        pytest.skip("the proxy hands on a token, and this kubeconfig has a certificate")
+    authority = configuration.ssl_ca_cert or ""
+    with proxies.in_front_of(configuration.host, authority) as made:
+        monkeypatch.setenv("KUBECONFIG", str(made.kubeconfig(tmp_path, token)))
+        yield made
 
 
 def eventually(

@@ -48,10 +48,14 @@ class Kubelet:
         }
         self._patch(pod, status, {"exitCode": 137, "reason": "Error", "finishedAt": now()})
 
-    def disrupt(self, pod: Any, why: str = "PreemptionByScheduler") -> None:
-        """As one that had to make room: it saved, and left with 143."""
-        status = {"phase": "Failed", "conditions": [_disrupted(why)]}
-        self._patch(pod, status, {"exitCode": 143, "reason": "Error", "finishedAt": now()})
+    def drain(self, pod: Any) -> None:
+        """Through the Eviction API, as `kubectl drain`; the simulated container leaves with 143."""
+        meta = {"name": pod.metadata.name, "namespace": self.namespace}
+        self._core.create_namespaced_pod_eviction(
+            pod.metadata.name,
+            self.namespace,
+            {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta},
+        )
 
     def _patch(self, pod: Any, status: dict[str, Any], terminated: dict[str, Any]) -> None:
         container = pod.spec.containers[0]

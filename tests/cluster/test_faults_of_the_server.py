@@ -4,7 +4,7 @@ the real one (proxy.py)."""
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.contract import RunPaths
 from launcher.errors import CliExit, UnreachableError, UsageError
-from tests.cluster import proxy as proxies
 from tests.cluster.conftest import start
 from tests.cluster.kubelet import Kubelet, until
 from tests.cluster.proxy import Fault, Proxy
@@ -24,19 +23,6 @@ if TYPE_CHECKING:
     from launcher.planning import Plan
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def proxy(core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """The cluster's own server behind a proxy, which KUBECONFIG names."""
-    configuration = core.api_client.configuration
-    token = str(configuration.api_key.get("BearerToken", "")).removeprefix("Bearer ")
-    if not token:
-        pytest.skip("the proxy hands on a token, and this kubeconfig has a certificate")
-    authority = configuration.ssl_ca_cert or ""
-    with proxies.in_front_of(configuration.host, authority) as made:
-        monkeypatch.setenv("KUBECONFIG", str(made.kubeconfig(tmp_path, token)))
-        yield made
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ The API server, the scheduler and the Job controller are the real ones; the kube
 container ended is the test's (kubelet.py).
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +21,33 @@ if TYPE_CHECKING:
     from launcher.planning import Plan
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("claims")]
+
+
+NODE_CPUS = "2"
+TOLERATION = {"key": "launcher-test", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.fixture
+def full_node(core: Any, kubelet: Kubelet) -> "Iterator[str]":
+    """A simulated node with room for one worker and one evaluator, and a PriorityClass; both have
+    the namespace's name."""
+    from kubernetes import client
+
+    name = kubelet.namespace
+    has = {"cpu": NODE_CPUS, "memory": "64Gi", "pods": "20", "ephemeral-storage": "1Ti"}
+    meta = {
+        "name": name,
+        "annotations": {"kwok.x-k8s.io/node": "fake"},
+        "labels": {"launcher-test": name, "kubernetes.io/hostname": name},
+    }
+    taints = [{key: TOLERATION[key] for key in ("key", "effect")}]
+    classes = client.SchedulingV1Api(core.api_client)
+    classes.create_priority_class({"metadata": {"name": name}, "value": 1_000_000})
+    status = {"capacity": has, "allocatable": has}
+    core.create_node({"metadata": meta, "spec": {"taints": taints}, "status": status})
+    yield name
+    core.delete_node(name)
+    classes.delete_priority_class(name)
 
 
 def started(plan: "Plan", kubelet: Kubelet) -> "JobHandle":
@@ -89,6 +117,20 @@ def test_lost_peers_come_back_each_at_its_index(
     assert {p.metadata.name for p in again}.isdisjoint(p.metadata.name for p in first)
 
 
+def test_storage_fault_is_tried_again_and_told(
+    make_plan: "Callable[..., Plan]", kubelet: Kubelet
+) -> None:
+    handle = started(make_plan("restart.max_restarts=1"), kubelet)
+    first, second = kubelet.running(2)
+    kubelet.end(second, int(WorkerExit.STORAGE), message="12:00:00 error: /mnt/runs: disk full")
+    kubelet.end(first, int(WorkerExit.PEER_LOST))
+    now = eventually(handle.status, lambda now: now.state is State.RESTARTING)
+    assert now.reason is Reason.STORAGE
+    assert "/mnt/runs: disk full" in now.message
+    now = eventually(handle.status, lambda now: now.state is State.RUNNING)
+    assert (now.attempt, now.restarts) == (1, 1)
+
+
 def test_restarts_are_counted_and_end(make_plan: "Callable[..., Plan]", kubelet: Kubelet) -> None:
     """backoffLimitPerIndex and maxFailedIndexes: 0: one index out of restarts fails the Job."""
     handle = started(make_plan("restart.max_restarts=1"), kubelet)
@@ -102,20 +144,52 @@ def test_restarts_are_counted_and_end(make_plan: "Callable[..., Plan]", kubelet:
     assert (now.attempt, now.restarts) == (1, 1)
 
 
-@pytest.mark.parametrize("how", ["disrupt", "stopped"])
+@pytest.mark.parametrize("how", ["drained", "stopped"])
 def test_preemption_is_free(make_plan: "Callable[..., Plan]", kubelet: Kubelet, how: str) -> None:
     """More often than max_restarts, which is 0 here."""
     handle = started(make_plan("restart.max_restarts=0", workers=1), kubelet)
     for attempt in (1, 2):
         pod = kubelet.running(1)[0]
-        if how == "disrupt":
-            kubelet.disrupt(pod)
+        if how == "drained":
+            kubelet.drain(pod)
         else:
             kubelet.end(pod, int(WorkerExit.STOPPED))
         now = eventually(
             handle.status, lambda now, k=attempt: now.attempt == k and now.state is State.RUNNING
         )
         assert now.restarts == 0
+
+
+def test_pod_of_higher_priority_takes_the_room(
+    make_plan: "Callable[..., Plan]", kubelet: Kubelet, core: Any, full_node: str
+) -> None:
+    """The real scheduler preempts worker and evaluator, which come back when there is room."""
+    plan = make_plan(
+        "restart.max_restarts=0",
+        f"cluster.node_selector={json.dumps({'launcher-test': full_node})}",
+        f"cluster.tolerations={json.dumps([TOLERATION])}",
+        workers=1,
+    )
+    handle = started(plan, kubelet)
+    intruder = {
+        "metadata": {"name": "intruder"},
+        "spec": {
+            "priorityClassName": full_node,
+            "nodeSelector": {"launcher-test": full_node},
+            "tolerations": [TOLERATION],
+            "containers": [
+                {"name": "x", "image": "x", "resources": {"requests": {"cpu": NODE_CPUS}}}
+            ],
+        },
+    }
+    core.create_namespaced_pod(kubelet.namespace, intruder)
+    now = eventually(handle.status, lambda now: now.state is State.RESTARTING)
+    assert now.reason is Reason.PREEMPTED
+    now = eventually(handle.status, lambda now: "FailedScheduling" in now.message)
+    assert (now.state, now.reason) == (State.RESTARTING, Reason.PREEMPTED)
+    core.delete_namespaced_pod("intruder", kubelet.namespace, grace_period_seconds=0)
+    now = eventually(handle.status, lambda now: now.state is State.RUNNING)
+    assert (now.attempt, now.restarts) == (1, 0)
 
 
 def test_out_of_memory_has_its_remedy(make_plan: "Callable[..., Plan]", kubelet: Kubelet) -> None:

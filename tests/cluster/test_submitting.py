@@ -1,6 +1,7 @@
 """Submits: what is applied, dry on the server, interrupted, refused, large; what a user types."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ from launcher.contract import State
 from launcher.errors import UsageError
 from launcher.render.kubernetes import KINDS, objects
 from tests.cluster.conftest import eventually, kubectl, make_claims, start
-from tests.cluster.kubelet import Kubelet
+from tests.cluster.kubelet import Kubelet, until
+from tests.cluster.proxy import Fault, Proxy
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -169,16 +171,48 @@ def test_two_hundred_workers_in_a_constant_number_of_calls(
     assert handle.cancel().state is State.CANCELLED
 
 
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [
+        ("PATCH .*/jobs/d0-worker", ["ConfigMap", "Service"]),
+        ("PATCH .*/jobs/d0-evaluator", ["ConfigMap", "Job", "Service"]),
+    ],
+)
+def test_killed_submit_is_completed_by_the_next(
+    make_plan: "Callable[..., Plan]",
+    kubelet: Kubelet,
+    core: Any,
+    proxy: Proxy,
+    tmp_path: Path,
+    asked: str,
+    made: list[str],
+) -> None:
+    """kill -9 while the API server takes its time with an object."""
+    make_claims(core, kubelet.namespace)
+    spec = write_spec(make_plan(), tmp_path)
+    proxy.faults = [Fault(asked, times=100, silent=True)]
+    argv = [sys.executable, "-m", "launcher", "submit", str(spec), "--detach"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        until(lambda: any(re.search(asked, request) for request in proxy.requests))
+        child.kill()
+    proxy.faults = []
+    api = Api(Place("", kubelet.namespace))
+    before = {i["metadata"]["uid"]: i["kind"] for i in reading.all_objects(api, "d0")}
+    assert sorted(before.values()) == made
+    assert "d0 is started" in launcher("submit", str(spec), "--detach")
+    kubelet.running(2)
+    after = {i["metadata"]["uid"]: i["kind"] for i in reading.all_objects(api, "d0")}
+    assert sorted(after.values()) == ["ConfigMap", "Job", "Job", "Service"]
+    assert before.items() <= after.items()  # adopted, not made anew
+    assert json.loads(launcher("status", "d0", "--json"))["state"] == "RUNNING"
+
+
 def test_command_line_from_submit_to_delete(
     make_plan: "Callable[..., Plan]", kubelet: Kubelet, tmp_path: Path, core: Any
 ) -> None:
     """What a user types, in processes of their own."""
     make_claims(core, kubelet.namespace)
-    spec = tmp_path / "d0.yaml"
-    plan = make_plan()
-    from launcher.spec import to_yaml
-
-    spec.write_text(to_yaml(plan.spec))
+    spec = write_spec(make_plan(), tmp_path)
     assert "kind: List" in launcher("submit", str(spec), "--dry-run=server")
     assert "d0 is started" in launcher("submit", str(spec), "--detach")
     kubelet.running(2)
@@ -192,6 +226,14 @@ def test_command_line_from_submit_to_delete(
     assert "CANCELLED" in launcher("cancel", "d0")
     assert "deleted" in launcher("delete", "d0")
     assert "nothing to delete" in launcher("delete", "d0")
+
+
+def write_spec(plan: "Plan", folder: Path) -> Path:
+    from launcher.spec import to_yaml
+
+    path = folder / "d0.yaml"
+    path.write_text(to_yaml(plan.spec))
+    return path
 
 
 def launcher(*args: str) -> str:

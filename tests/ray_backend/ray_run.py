@@ -46,6 +46,10 @@ class RayRun(SmallRun):
         state = Channel(self.paths.root).state(attempt, worker)
         return int(self.wait(lambda: mapping(state).get("pid", 0), f"worker-{worker}", 120))
 
+    def placed(self, worker: int, attempt: int) -> str:
+        """The IP address of its node."""
+        return str(mapping(Channel(self.paths.root).state(attempt, worker)).get("ip", ""))
+
     def replans(self) -> list[dict[str, Any]]:
         from launcher.storage import read_jsonl
 

@@ -14,7 +14,7 @@ backend      the commands
 In the cluster:
 
 driver         the supervisor of a run, a Ray job
-size           how many workers, and waiting for room
+size           how many workers, and waiting for room; growth: the room when some have left
 group          one attempt: TensorflowTrainer, and its workers as the supervisor sees them
 agent          the training function of each worker: it starts `python -m launcher.runtime`
 meeting        TF_CONFIG of a group

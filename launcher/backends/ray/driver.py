@@ -16,7 +16,7 @@ import ray
 
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import Member
-from launcher.backends.ray import channel, proof, size
+from launcher.backends.ray import channel, growth, proof, size
 from launcher.backends.ray.agent import Order
 from launcher.backends.ray.channel import Channel
 from launcher.backends.ray.evaluator import RayEvaluator, end_earlier
@@ -195,8 +195,10 @@ class Driver(Supervisor):
         if now - self._looked < _GROWTH_SECONDS or self._status.step <= self._start_step:
             return ""
         self._looked = now
-        more = size.room_free(size.look(), self._ray.worker_needs, self._ray.placement)
-        found = size.largest(self._ray.sizes, self._size + more) or self._size
+        placed = [member.ip for member in self._group.members] if self._group else []
+        needs, placement = self._ray.worker_needs, self._ray.placement
+        fitting = growth.room_for_group(size.look(), placed, needs, placement)
+        found = size.largest(self._ray.sizes, fitting) or self._size
         if found <= self._size:
             self._room_since = None
         elif self._room_since is None:

@@ -155,6 +155,11 @@ class RemoteWorker:
         return f"pid {self._state['pid']} on {self._state['ip']}"
 
     @property
+    def ip(self) -> str:
+        """Of its node; empty: it is not yet placed."""
+        return str(self._state.get("ip", ""))
+
+    @property
     def frozen(self) -> bool:
         return self.code is None and bool(self._state.get("frozen"))
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.errors import ConfigError
 from launcher.render.supervised import (
-    EVALUATOR,
     WATCHDOGS_MARGIN_SECONDS,
     WORKER,
     Role,
@@ -133,7 +132,10 @@ def job(plan: "Plan", sizes: tuple[int, ...], submission: str, address: str | No
             resources=dict(ray.resources),
         ),
         evaluator_needs=Needs(
-            cpus=ray.evaluator_cpus, gpus=evaluator_gpus, resources=dict(ray.evaluator_resources)
+            cpus=ray.evaluator_cpus or spec.evaluate.cpus or 0.0,
+            gpus=evaluator_gpus,
+            memory=in_bytes(spec.evaluate.memory),
+            resources=dict(ray.evaluator_resources),
         ),
         placement=ray.placement.upper(),
         cpu_threads=max(1, int(asked)) if asked else None,
@@ -152,6 +154,29 @@ def job(plan: "Plan", sizes: tuple[int, ...], submission: str, address: str | No
             },
         },
     )
+
+
+_UNUSED = {
+    "image": "Ray's nodes run what is installed there",
+    "secrets": "the processes see {names} when the nodes' own environment has them",
+    "volumes": "mount the data and run_dir on all nodes, at the same paths",
+    "node_selector": "choose nodes with backend.ray.resources",
+    "tolerations": "choose nodes with backend.ray.resources",
+    "queue": "Ray starts what there is room for",
+    "priority_class": "Ray starts what there is room for",
+    "service_account": "the processes are those of the account that Ray runs under",
+}
+
+
+def unused(plan: "Plan") -> list[str]:
+    """Fields of the spec that are set and mean nothing to Ray, each with what holds instead."""
+    cluster = plan.spec.cluster
+    names = ", ".join(secret.env for secret in cluster.secrets)
+    return [
+        f"{plan.spec.place(f'cluster.{field}')} is for Kubernetes: {instead.format(names=names)}"
+        for field, instead in _UNUSED.items()
+        if getattr(cluster, field)
+    ]
 
 
 def metadata(plan: "Plan") -> dict[str, str]:
@@ -202,14 +227,17 @@ def request(described: RayJob) -> dict[str, Any]:
 
 
 def evaluator_request(described: RayJob, number: int, *argv: str) -> dict[str, Any]:
-    """Of the evaluator, a job of its own; `argv` is added to its command."""
+    """Of the evaluator, a job of its own; `argv` is added to its command.
+
+    Whoever reaches the dashboard can read it: the values of cluster.env are in ray.json instead.
+    """
     needs = described.evaluator_needs
     submission = f"{described.submission}-evaluator-{number}"
-    role = described.role(EVALUATOR)
     entrypoint = ["python", "-m", EVALUATOR_JOB_MODULE, described.root, submission, *argv]
     asked = {
         "entrypoint_num_cpus": needs.cpus,
         "entrypoint_num_gpus": needs.gpus,
+        "entrypoint_memory": needs.memory,
         "entrypoint_resources": dict(needs.resources or {}),
     }
     return {
@@ -218,7 +246,6 @@ def evaluator_request(described: RayJob, number: int, *argv: str) -> dict[str, A
         "runtime_env": {
             **described.runtime_env,
             "env_vars": {
-                **(dict(role.env) if role else {}),
                 **described.runtime_env["env_vars"],
                 # The evaluator has nothing to save when it is told to stop.
                 "RAY_JOB_STOP_WAIT_TIME_S": "10",

@@ -65,8 +65,8 @@ class Ray(Section):
     """pack: workers on as few nodes as possible; spread: on as many; strict_pack: all on one node;
     strict_spread: each on a node of its own. Default pack: all-reduce is fastest within a node."""
     evaluator_cpus: Annotated[float, Field(ge=0, le=4096, allow_inf_nan=False)] = 0.0
-    """CPU cores that are reserved for the evaluator. Default 0: it takes none from the workers, and
-    runs on the head node unless it has GPUs or resources of its own."""
+    """CPU cores that are reserved for the evaluator. Default 0: those of evaluate.cpus; without
+    them it takes none from the workers, and runs on the head node unless it asks for more."""
     evaluator_resources: dict[Text, Positive] = Field(default={})
     """Custom resources of the evaluator, to choose its node. Default: none."""
     wait_for_nodes: bool = False

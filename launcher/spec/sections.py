@@ -165,9 +165,10 @@ class Evaluate(Section):
     gpus: Annotated[int, Field(ge=0, le=8)] | None = None
     """GPUs of the evaluator. Default: 1 when the workers have GPUs, else 0."""
     cpus: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] | None = None
-    """CPU cores of the evaluator on a cluster. Default: cluster.cpus_per_worker."""
+    """CPU cores of the evaluator on a cluster. Default: cluster.cpus_per_worker; on Ray none."""
     memory: Quantity | None = None
-    """Main memory of the evaluator on a cluster, as 32Gi. Default: cluster.memory_per_worker."""
+    """Main memory of the evaluator on a cluster, as 32Gi. Default: cluster.memory_per_worker; on
+    Ray none."""
     target_map: Annotated[float, Field(le=100, allow_inf_nan=False)] | None = None
     """Box mAP to reach, in COCO points (0-100). Default: the recipe's published mAP for
     coco2017, else none."""

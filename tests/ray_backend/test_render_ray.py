@@ -1,5 +1,6 @@
 """A plan as a Ray job, by equality on what is sent."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -64,6 +65,43 @@ def test_workers_and_evaluator_take_what_the_spec_says() -> None:
     assert shlex.split(evaluator["entrypoint"])[-2:] == ["--attempt", "0"]
 
 
+def test_the_evaluators_cpus_and_memory_are_asked_of_ray() -> None:
+    described = job("evaluate.cpus=3", "evaluate.memory=4Gi")
+    assert described.evaluator_needs.bundle == {"CPU": 3.0, "memory": 4 * 2**30}
+    request = render.evaluator_request(described, 0)
+    assert request["entrypoint_num_cpus"] == 3
+    assert request["entrypoint_memory"] == 4 * 2**30
+    both = job("evaluate.cpus=3", "backend.ray.evaluator_cpus=1")
+    assert both.evaluator_needs.bundle == {"CPU": 1.0}, "the field of Ray's own wins"
+
+
+def test_no_request_has_a_value_of_the_environment() -> None:
+    described = job("cluster.env={STORE_KEY: not-for-the-dashboard}")
+    shown = json.dumps([render.request(described), render.evaluator_request(described, 0)])
+    assert "STORE_KEY" not in shown
+    assert "not-for-the-dashboard" not in shown
+    assert dict(described.roles[1].env)["STORE_KEY"] == "not-for-the-dashboard"
+
+
+def test_fields_of_kubernetes_are_told() -> None:
+    made = plan(
+        load(
+            DEMO,
+            [
+                "backend.kind=ray",
+                "cluster.image=some/image:1",
+                "cluster.secrets=[{env: STORE_KEY, name: store, key: key}]",
+            ],
+        )
+    )
+    assert render.unused(made) == [
+        "--set cluster.image is for Kubernetes: Ray's nodes run what is installed there",
+        "--set cluster.secrets is for Kubernetes: the processes see STORE_KEY when the nodes' own "
+        "environment has them",
+    ]
+    assert not render.unused(plan(load(DEMO, ["backend.kind=ray"])))
+
+
 def test_the_default_takes_a_cpu_each_and_nothing_for_the_evaluator() -> None:
     described = job()
     assert described.worker_needs.bundle == {"CPU": 1.0}
@@ -73,8 +111,6 @@ def test_the_default_takes_a_cpu_each_and_nothing_for_the_evaluator() -> None:
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    import json
-
     described = job("cluster.workers={min: 1, max: 2}", address="http://10.0.0.5:8265")
     file = tmp_path / "ray.json"
     file.write_text(json.dumps(described.to_json()))

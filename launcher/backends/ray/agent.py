@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from launcher.backends.ray.relay import Relay, say
 from launcher.backends.ray.reports import Reporter
 from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, ENV_TF_CONFIG
 from launcher.errors import LauncherError, WorkerExit
+from launcher.render import ray as render
 from launcher.render.supervised import WORKER, Process
 from launcher.storage import write_json
 
@@ -54,13 +54,13 @@ class WorkerRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What every worker of an attempt gets from the driver."""
+    """What every worker of an attempt gets from the driver. Ray's dashboard shows it to whoever
+    asks: the values of cluster.env are in ray.json."""
 
     root: str
     attempt: int
     argv: tuple[str, ...]
     """After the Python executable."""
-    env: Mapping[str, str]
     threads: int | None
     """None: an equal share of the node's cores."""
     gpus: int
@@ -121,10 +121,13 @@ class Agent:
 
     def _process(self) -> Process:
         order = self._order
+        job = render.RayJob.read(self._channel.root / render.JOB_FILE)
+        role = job.role(WORKER)
+        given = dict(role.env) if role else {}
         cores = len(os.sched_getaffinity(0))
         threads = order.threads or max(1, cores // self._on_node)
         env = {
-            **order.env,
+            **given,
             ENV_ATTEMPT: str(order.attempt),
             ENV_CPU_THREADS: str(threads),
             ENV_PARENT_PID: str(os.getpid()),
@@ -135,7 +138,7 @@ class Agent:
         if not order.gpus:
             env["CUDA_VISIBLE_DEVICES"] = "-1"
         for name in _UNSET:
-            if name not in order.env:
+            if name not in given:
                 os.environ.pop(name, None)
         log = self._channel.paths.worker_log(order.attempt, self._worker)
         return Process(WORKER, self._worker, (sys.executable, *order.argv), env, str(log))

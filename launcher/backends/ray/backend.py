@@ -61,8 +61,8 @@ class RayBackend:
         self.check(plan, resume=resume, replace=replace)
         chosen = address.choose(plan.spec)
         say(f"{plan.name}: {chosen}")
-        for conflict in chosen.conflicts:
-            say(f"warning: {conflict}")
+        for warning in (*chosen.conflicts, *render.unused(plan)):
+            say(f"warning: {warning}")
         dashboard = Dashboard(chosen.url).patient() if chosen.url else None
         plans = elastic_plans(plan)
         if dashboard and (

@@ -103,7 +103,6 @@ class Driver(Supervisor):
             root=self._ray.root,
             attempt=attempt,
             argv=role.argv,
-            env=dict(role.env),
             threads=self._ray.cpu_threads,
             gpus=self._ray.worker_needs.gpus,
             token=secrets.token_hex(16),

@@ -140,7 +140,7 @@ class RemoteWorker:
         self._state: dict[str, Any] = {}
         self._looked = 0.0
         log = str(channel.paths.worker_log(order.attempt, index))
-        self.process = Process(WORKER, index, ("python", *order.argv), order.env, log)
+        self.process = Process(WORKER, index, ("python", *order.argv), {}, log)
         self.code: int | None = None
         self.told = ""
 

@@ -47,10 +47,15 @@ def described(plan: "Plan", names: Names) -> ray.RayJob:
     """
     job = ray.job(plan, (plan.workers,), names.run, _DASHBOARD)
     here = {**plan.spec.backend.ray.resources, WORKER_NODE: 1.0}
+    scoring = ray.Needs(
+        cpus=plan.spec.backend.ray.evaluator_cpus,  # evaluate.cpus and memory are its pod's
+        gpus=job.evaluator_needs.gpus,
+        resources={EVALUATOR_NODE: 1.0},
+    )
     return replace(
         job,
         worker_needs=replace(job.worker_needs, resources=here),
-        evaluator_needs=replace(job.evaluator_needs, resources={EVALUATOR_NODE: 1.0}),
+        evaluator_needs=scoring,
     )
 
 

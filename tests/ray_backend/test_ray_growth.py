@@ -65,9 +65,9 @@ def test_a_spread_group_with_idle_cores_beside_it_is_not_restarted(tmp_path: Pat
     """Two nodes of two cores hold two workers, one each, however many cores are left."""
     make_run(
         tmp_path,
-        steps=120,
+        steps=60,
         checkpoint_steps=20,
-        stall_seconds=60.0,
+        stall_seconds=300.0,
         sections="backend: {ray: {resize_seconds: 1, placement: strict_spread}}",
     )
     with Nodes() as cluster:
@@ -78,7 +78,7 @@ def test_a_spread_group_with_idle_cores_beside_it_is_not_restarted(tmp_path: Pat
         ours = {cluster.add(cpus=2), cluster.add(cpus=2)}
         try:
             run.submit()
-            told = run.wait_end(500)
+            told = run.wait_end(700)
             assert told["state"] == State.SUCCEEDED, run.tell()
             assert (told["attempt"], told["restarts"]) == (0, 0)
             (plan,) = run.replans()

@@ -23,9 +23,10 @@ from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
-from launcher.errors import LauncherError, StorageError, WorkerExit
+from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
 from launcher.render.supervised import SupervisedJob
 
+_REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
 
@@ -91,7 +92,7 @@ class Supervisor(abc.ABC):
             self._stop_all()
             self._end(State.CANCELLED, Reason.CANCELLED, "")
         except LauncherError as e:
-            reason = Reason.STORAGE if isinstance(e, StorageError) else Reason.BAD_CONFIG
+            reason = next((r for kind, r in _REASONS if isinstance(e, kind)), Reason.BAD_CONFIG)
             self._stop_all()
             self._end(State.FAILED, reason, str(e))
         except Exception as e:

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,11 +34,22 @@ _PR_SET_PDEATHSIG = 1
 
 class Nodes:
     """`with Nodes() as cluster: cluster.add()`; `cluster.url` is the dashboard's. CPUs and GPUs
-    are the head's, by Ray's word alone. With a `token`, all who speak to it must have it."""
+    are the head's, by Ray's word alone. With a `token`, all who speak to it must have it.
+    `without`: folders that the head sees empty (needs root); `env` of all nodes."""
 
-    def __init__(self, *, cpus: int = 0, gpus: int = 0, token: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        cpus: int = 0,
+        gpus: int = 0,
+        token: str = "",
+        without: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._head = ("--num-cpus", str(cpus), "--num-gpus", str(gpus))
+        self._head_without = without
         self._token = token
+        self._env = dict(env or {})
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
@@ -75,9 +88,10 @@ class Nodes:
             "--dashboard-host", _DASHBOARD, "--dashboard-port", dashboard,
             "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
             "--ray-client-server-port", client, "--temp-dir", str(self._folder),
+            without=self._head_without,
         )  # fmt: skip
 
-    def add(self, *, cpus: int = 1, without: Path | None = None) -> str:
+    def add(self, *, cpus: int = 1, gpus: int = 0, without: Path | None = None) -> str:
         """A node more; its IP address. `without`: a folder that it sees empty, as one where the
         shared storage is not mounted (needs root)."""
         number = 3
@@ -87,9 +101,10 @@ class Nodes:
         agent, agent_grpc = (host.rpartition(":")[2] for host in free_hosts(2))
         arguments = [
             "--address", f"{HEAD}:{self._ports[0]}", "--num-cpus", str(cpus),
+            "--num-gpus", str(gpus),
             "--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", agent_grpc,
         ]  # fmt: skip
-        self._start_and_wait(ip, *arguments, without=without)
+        self._start_and_wait(ip, *arguments, without=[without] if without else [])
         return ip
 
     def kill_raylet(self, ip: str) -> None:
@@ -137,7 +152,7 @@ class Nodes:
         with opener.open(request, timeout=10) as answer:
             return json.load(answer)
 
-    def _start_and_wait(self, ip: str, *arguments: str, without: Path | None = None) -> None:
+    def _start_and_wait(self, ip: str, *arguments: str, without: Sequence[Path] = ()) -> None:
         for trial in range(3):
             self._start(ip, *arguments, without=without)
             try:
@@ -148,7 +163,7 @@ class Nodes:
                     raise
                 self._end(ip, 5.0)
 
-    def _start(self, ip: str, *arguments: str, without: Path | None = None) -> None:
+    def _start(self, ip: str, *arguments: str, without: Sequence[Path] = ()) -> None:
         here = Path(sys.executable).parent
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token} if self._token else {}
         common = (
@@ -157,10 +172,11 @@ class Nodes:
             "--object-store-memory", str(_OBJECT_STORE_BYTES),
         )  # fmt: skip
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST_"))}
-        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"']
+        mounts = " && ".join(f"mount -t tmpfs none {shlex.quote(str(p))}" for p in without)
+        hide = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$0" "$@"']
         self._processes[ip] = subprocess.Popen(
             [
-                *([*hide, str(without)] if without else []),
+                *(hide if without else []),
                 *[str(here / "ray"), "start", *arguments, *common],
             ],
             env={
@@ -171,6 +187,7 @@ class Nodes:
                 "RAY_health_check_initial_delay_ms": "2000",
                 "RAY_health_check_period_ms": "2000",
                 "RAY_health_check_failure_threshold": "3",
+                **self._env,
             },
             preexec_fn=_end_with_parent,
             stdin=subprocess.DEVNULL,

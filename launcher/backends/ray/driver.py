@@ -25,7 +25,7 @@ from launcher.backends.ray.rest import Dashboard
 from launcher.backends.supervising import Supervisor, copy_log_to, log
 from launcher.backends.verdict import Verdict
 from launcher.contract import Reason, State
-from launcher.errors import LauncherError
+from launcher.errors import ConfigError, LauncherError
 from launcher.odapi import pipeline
 from launcher.render import ray as render
 from launcher.render.supervised import WORKER
@@ -77,6 +77,7 @@ class Driver(Supervisor):
 
     def _attempt(self) -> Verdict | None:
         self._grow, self._room_since = "", None
+        self._write_data()  # at once, and again when it has waited
         self._make_room()
         verdict = super()._attempt()
         self._close_group()
@@ -107,17 +108,19 @@ class Driver(Supervisor):
             gpus=self._ray.worker_needs.gpus,
             token=secrets.token_hex(16),
         )
-        write_json(self._channel.data(attempt), proof.data_sizes(self._data()))
+        self._write_data()
         proof.offer(self._channel, attempt, order.token)
         self._group = Group(self._ray, self._size, order, log)
         self._group.start()
         self._workers = [*self._group.members]
         log(f"attempt {attempt}: {_counted(self._size)} with {self._ray.worker_needs} each")
 
-    def _data(self) -> list[str]:
+    def _write_data(self) -> None:
+        """What the others' nodes must see, too. Raises DataError when this one does not."""
         effective = pipeline.read(self._paths.pipeline)
-        reader = effective.train_input_reader
-        return [*reader.tf_record_input_reader.input_path, reader.label_map_path]
+        patterns = [*proof.train_files(effective), *proof.val_files(effective)]
+        sizes = proof.data_sizes(patterns, f"{proof.this_node()}, the driver's,")
+        write_json(self._channel.data(self._status.attempt), sizes)
 
     def _start_evaluator(self, attempt: int) -> Member:
         self._evaluators += 1
@@ -231,6 +234,7 @@ def _lock(root: Path) -> RunLock | None:
 
 def main() -> int:
     root, submission = Path(sys.argv[1]), sys.argv[2]
+    proof.check_there(root, submission, "what `launcher submit` has written there")
     job = render.RayJob.read(root / render.JOB_FILE)
     if job.submission != submission:
         log(f"error: {root} is {job.submission}'s by now, and not {submission}'s")
@@ -256,5 +260,6 @@ if __name__ == "__main__":
         code = main()
     except LauncherError as e:
         log(f"error: {e}")
-        code = int(e.cli_exit)
+        # A run that cannot be read is told from a driver that was lost (truth.py).
+        code = int(e.worker_exit if isinstance(e, ConfigError) else e.cli_exit)
     sys.exit(code)

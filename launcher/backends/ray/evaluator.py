@@ -9,7 +9,8 @@ import ray
 
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError, RefusedError
-from launcher.errors import ConfigError, UnreachableError, WorkerExit
+from launcher.backends.ray.words import error_in
+from launcher.errors import FINAL_WORKER_EXITS, ConfigError, UnreachableError, WorkerExit
 from launcher.render import ray as render
 from launcher.render.supervised import EVALUATOR, Process
 
@@ -59,7 +60,9 @@ class RayEvaluator:
             return self.code
         if job.get("status") in ENDED:
             self.code = self._code_of(job)
-            self.told = str(job.get("message") or "") if self.code else ""
+            told = str(job.get("message") or "")
+            refused = error_in(told) if self.code in FINAL_WORKER_EXITS else ""
+            self.told = (refused or told) if self.code else ""
         return self.code
 
     def signal(self, number: signal.Signals) -> None:

@@ -16,15 +16,25 @@ from types import FrameType
 
 from launcher.backends.evaluation import NICE
 from launcher.backends.processes import Child
-from launcher.backends.ray import truth
-from launcher.backends.ray.relay import Relay
+from launcher.backends.ray import proof, truth
+from launcher.backends.ray.channel import Channel, mapping
+from launcher.backends.ray.relay import Relay, say
 from launcher.backends.ray.rest import Dashboard
 from launcher.backends.ray.words import lost_message
 from launcher.backends.status import read_status, write_last
-from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, Reason, State
-from launcher.errors import LauncherError, StorageError
+from launcher.contract import (
+    ENV_ATTEMPT,
+    ENV_CPU_THREADS,
+    ENV_PARENT_PID,
+    Reason,
+    RunPaths,
+    State,
+)
+from launcher.errors import DataError, LauncherError, StorageError
+from launcher.odapi import pipeline
 from launcher.render import ray as render
 from launcher.render.supervised import EVALUATOR, Process
+from launcher.storage import write_json
 
 _POLL_SECONDS = 0.3
 _DRIVER_SECONDS = 5.0
@@ -44,7 +54,39 @@ class Stops:
 
 
 def main(args: argparse.Namespace) -> int:
-    job = render.RayJob.read(args.root / render.JOB_FILE)
+    """Exit code of the evaluator, or that of what is wrong with this node."""
+    try:
+        proof.check_there(args.root, args.submission, "what the driver has written there")
+        job = render.RayJob.read(args.root / render.JOB_FILE)
+        if args.dashboard:
+            check_data(job, args.attempt)
+    except LauncherError as e:
+        say(f"error: {e}")
+        _note(args.root, e)
+        return int(e.worker_exit)
+    return run(job, args)
+
+
+def check_data(job: render.RayJob, attempt: int) -> None:
+    """Raises DataError, which names the node, when the val records are others than the driver's."""
+    sizes = mapping(Channel(job.paths.root).data(attempt))
+    patterns = proof.val_files(pipeline.read(job.paths.pipeline))
+    try:
+        proof.check_data(proof.only(sizes, patterns), "the evaluator's node")
+    except DataError:
+        proof.check_data(proof.only(sizes, patterns), f"{proof.this_node()}, the evaluator's,")
+        raise
+
+
+def _note(root: Path, error: LauncherError) -> None:
+    """For the driver, where this node sees the folder."""
+    if root.is_dir():
+        with contextlib.suppress(StorageError):
+            said = {"exit": int(error.worker_exit), "message": str(error)}
+            write_json(RunPaths(root).failure(EVALUATOR), said)
+
+
+def run(job: render.RayJob, args: argparse.Namespace) -> int:
     stops = Stops()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stops)

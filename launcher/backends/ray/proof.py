@@ -1,15 +1,19 @@
 """Before training: all nodes see the same run folder and the same data, or one is named.
 
 Runs in each worker. The driver has written a token of this attempt; a node that does not see it
-has another folder under the same path.
+has another folder under the same path. Driver and evaluator look for the folder itself.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.errors import ConfigError, DataError, LauncherError
+from launcher.render import ray as render
 from launcher.storage import write_json
 
 SEE_SECONDS = 15.0
@@ -63,11 +67,58 @@ def check_data(sizes: Mapping[str, int], node: str) -> None:
 _SHARE = "Put the data where all nodes see the same, as on a network file system"
 
 
-def data_sizes(patterns: Sequence[str]) -> dict[str, int]:
-    """Of all files that a run reads. Raises DataError."""
+def train_files(effective: Any) -> list[str]:
+    """Paths and patterns of what the workers of a pipeline.config read."""
+    reader = effective.train_input_reader
+    return [*reader.tf_record_input_reader.input_path, reader.label_map_path]
+
+
+def val_files(effective: Any) -> list[str]:
+    """Of what its evaluator reads."""
+    readers = effective.eval_input_reader[:1]
+    found = [[*r.tf_record_input_reader.input_path, r.label_map_path] for r in readers]
+    return [path for paths in found for path in paths if path]
+
+
+def data_sizes(patterns: Sequence[str], node: str) -> dict[str, int]:
+    """Of all files that a run reads. Raises DataError, which names the node."""
     from launcher.records.files import expand
 
-    return {str(path): path.stat().st_size for path in expand(patterns)}
+    try:
+        return {str(path): path.stat().st_size for path in expand(patterns)}
+    except DataError as e:
+        first = e.problems[0]
+        what = f"{node} does not see the data: {first.what}"
+        raise DataError(what, place=first.place, remedy=_SHARE) from None
+    except OSError as e:
+        what = f"{node} cannot read it ({e.strerror})"
+        raise DataError(what, place=str(e.filename), remedy=_SHARE) from None
+
+
+def only(sizes: Mapping[str, int], patterns: Sequence[str]) -> dict[str, int]:
+    """Those that the patterns name."""
+    return {
+        path: size
+        for path, size in sizes.items()
+        if any(path == pattern or fnmatchcase(path, pattern) for pattern in patterns)
+    }
+
+
+def check_there(root: Path, submission: str, what: str) -> None:
+    """By a job's own process: raises ConfigError when its node does not see the run's folder."""
+    if not (root / render.JOB_FILE).exists():
+        seen = f"{this_node()}, where Ray runs {submission}, does not see {what}"
+        raise _not_shared(root, seen)
+
+
+def this_node() -> str:
+    """For a message. Connects to Ray, which knows nodes by their addresses."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    ip = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    return f"node {ip} ({ray.get_runtime_context().get_node_id()[:8]})"
 
 
 def _appears(path: Path, token: str, seconds: float) -> bool:

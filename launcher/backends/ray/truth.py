@@ -15,7 +15,7 @@ from launcher.backends.ray.channel import Channel
 from launcher.backends.ray.head import is_alive as keeper_is_alive
 from launcher.backends.ray.head import is_elsewhere
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
-from launcher.backends.ray.words import lost_message
+from launcher.backends.ray.words import lost_message, refused
 from launcher.backends.status import read_status, with_progress
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import ConfigError, UnreachableError
@@ -99,6 +99,8 @@ def _ended(status: RunStatus, told: dict[str, Any]) -> RunStatus:
             message="its job was stopped with Ray's own means; `launcher submit SPEC --resume` "
             "continues it from the last checkpoint",
         )
+    if refusal := refused(told):
+        return replace(status, state=State.FAILED, reason=Reason.BAD_CONFIG, message=refusal)
     why = str(told.get("message") or "").strip()
     return _lost(status, f"Ray says: {why}"[:600] if why else "")
 

@@ -105,14 +105,21 @@ class RayJob(SupervisedJob):
         return json.loads(json.dumps(asdict(self)))
 
 
-def job(plan: "Plan", sizes: tuple[int, ...], submission: str, address: str | None) -> RayJob:
-    """`address` None: a Ray of the run's own."""
+def job(
+    plan: "Plan",
+    sizes: tuple[int, ...],
+    submission: str,
+    address: str | None,
+    gpus: int | None = None,
+) -> RayJob:
+    """`address` None: a Ray of the run's own. `gpus` are those of the cluster; None: not known."""
     spec, ray = plan.spec, plan.spec.backend.ray
     stop_seconds = RayJob.stop_seconds
     asked = spec.cluster.cpus_per_worker
     evaluator_gpus = spec.evaluate.gpus
-    if evaluator_gpus is None:
-        evaluator_gpus = min(1, plan.gpus_per_worker)
+    if evaluator_gpus is None:  # one that the workers leave, else the CPU
+        spare = gpus is None or gpus > plan.workers * plan.gpus_per_worker
+        evaluator_gpus = 1 if plan.gpus_per_worker and spare else 0
     return RayJob(
         name=plan.name,
         root=str(plan.root),

@@ -15,9 +15,27 @@ from launcher.render import ray as render
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 
-def job(*overrides: str, address: str | None = None) -> render.RayJob:
+def job(*overrides: str, address: str | None = None, gpus: int | None = None) -> render.RayJob:
     made = plan(load(DEMO, ["backend.kind=ray", *overrides]))
-    return render.job(made, tuple(elastic_plans(made)), "demo-3", address)
+    return render.job(made, tuple(elastic_plans(made)), "demo-3", address, gpus)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "gets"),
+    [
+        (1, (), 0), (2, (), 1),  # one that the worker leaves
+        (None, (), 1),  # nodes with more of them may come: the driver gives it its turn
+        (1, ("evaluate.gpus=1",), 1), (2, ("evaluate.gpus=0",), 0),  # what is asked for stays
+    ],
+)  # fmt: skip
+def test_the_evaluator_gets_a_gpu_that_the_workers_leave(
+    there: int | None, asked: tuple[str, ...], gets: int
+) -> None:
+    one = ("cluster.workers=1", "cluster.gpus_per_worker=1", "batch.per_replica_batch=8")
+    for address in (None, "http://10.0.0.5:8265"):
+        described = job(*one, *asked, address=address, gpus=there)
+        assert described.evaluator_needs.gpus == gets
+    assert not job("cluster.gpus_per_worker=0", gpus=4).evaluator_needs.gpus
 
 
 def test_the_drivers_request() -> None:

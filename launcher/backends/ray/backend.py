@@ -40,7 +40,8 @@ class RayBackend:
         cluster that has had a job of that id gets the next one."""
         chosen = address.choose(plan.spec)
         plans = elastic_plans(plan)
-        job = _job(plan, plans, _submission(plan, None), chosen.url)
+        gpus = None if chosen.url else len(this_machine().gpus)
+        job = _job(plan, plans, _submission(plan, None), chosen.url, gpus)
         return render.ray(plan, job, plans)
 
     def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
@@ -54,8 +55,9 @@ class RayBackend:
             return
         dashboard = Dashboard(chosen.url)
         fit.check_versions(dashboard)
-        job = _job(plan, {plan.workers: plan}, plan.name, chosen.url)
-        fit.check_room(dashboard.patient(), job, plan)
+        patient, plans = dashboard.patient(), {plan.workers: plan}
+        job = _job(plan, plans, plan.name, chosen.url, _gpus(plan, patient))
+        fit.check_room(patient, job, plan)
 
     def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
         self.check(plan, resume=resume, replace=replace)
@@ -65,10 +67,11 @@ class RayBackend:
             say(f"warning: {warning}")
         dashboard = Dashboard(chosen.url).patient() if chosen.url else None
         plans = elastic_plans(plan)
-        if dashboard and (
-            wait := fit.crowded(dashboard, _job(plan, plans, plan.name, chosen.url), plan)
-        ):
-            say(f"warning: {plan.name}: {wait}")
+        gpus = _gpus(plan, dashboard)
+        if dashboard:
+            job = _job(plan, plans, plan.name, chosen.url, gpus)
+            if wait := fit.crowded(dashboard, job, plan):
+                say(f"warning: {plan.name}: {wait}")
         held = RunLock.acquire(plan.root)
         if held is None:
             raise run_folder.running_error(plan.root)
@@ -81,7 +84,7 @@ class RayBackend:
                 if not run_folder.contents(plan.root):
                     undo.callback(shutil.rmtree, plan.root, ignore_errors=True)
                 before = read_status(plan.root)
-                job = _job(plan, plans, _submission(plan, dashboard), chosen.url)
+                job = _job(plan, plans, _submission(plan, dashboard), chosen.url, gpus)
                 write_files(plan.root, render.files(plan, job, plans))
                 channel.reset_control(plan.root, job.submission)
                 write_pending(
@@ -130,8 +133,19 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def _job(plan: "Plan", plans: "dict[int, Plan]", name: str, url: str | None) -> render.RayJob:
-    return render.job(plan, tuple(sorted(plans, reverse=True)), name, url)
+def _job(
+    plan: "Plan", plans: "dict[int, Plan]", name: str, url: str | None, gpus: int | None
+) -> render.RayJob:
+    return render.job(plan, tuple(sorted(plans, reverse=True)), name, url, gpus)
+
+
+def _gpus(plan: "Plan", dashboard: Dashboard | None) -> int | None:
+    """Of this machine or of the cluster; None: nodes with more of them may come."""
+    if dashboard is None:
+        return len(this_machine().gpus)
+    if plan.spec.backend.ray.wait_for_nodes:
+        return None
+    return int(sum(n["resources_total"].get("GPU", 0.0) for n in dashboard.nodes()))
 
 
 def _submission(plan: "Plan", dashboard: Dashboard | None) -> str:

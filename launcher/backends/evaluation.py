@@ -1,6 +1,7 @@
 """The evaluator beside the training: restarted alone, and never a reason to stop training."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,20 @@ from pathlib import Path
 from launcher.backends.processes import Log, Member, exit_text
 from launcher.backends.verdict import Exit
 from launcher.contract import Reason, RunPaths
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UnreachableError
 from launcher.render.supervised import EVALUATOR, SupervisedJob
 from launcher.storage import peek_json
 
 NICE = 10
 """Scoring yields to training on the same cores."""
+
+
+_MAX_PAUSE_SECONDS = 30.0
+_TURN_SECONDS = 1.0
+
+
+class NotYetError(Exception):
+    """It has to wait for its turn; the text says for what, where that is worth a status."""
 
 
 class EvaluatorKeeper:
@@ -24,7 +33,8 @@ class EvaluatorKeeper:
     """
 
     def __init__(self, job: SupervisedJob, start: Callable[[int], Member], log: Log) -> None:
-        """`start` begins it in an attempt, and raises LauncherError when that cannot be done."""
+        """`start` begins it in an attempt. It raises NotYetError, UnreachableError when that may
+        succeed later, and another LauncherError when it never will."""
         self._job = job
         self._begin = start
         self._log = log
@@ -33,6 +43,9 @@ class EvaluatorKeeper:
         self._results = 0  # bytes of eval.jsonl
         self._has_got_on()
         self._not_before = 0.0
+        self._unreached = 0
+        self.waiting = ""
+        """What it waits for before it runs; empty: nothing."""
         self.child: Member | None = None
         self.done = job.role(EVALUATOR) is None
         self.failure = ""
@@ -42,6 +55,11 @@ class EvaluatorKeeper:
     def over(self) -> bool:
         return self.done or bool(self.failure)
 
+    @property
+    def note(self) -> str:
+        """For the run's status: what is not as it should be; else empty."""
+        return self.failure or self.waiting
+
     def tick(self, attempt: int) -> bool:
         """Look after it. True when a process was started."""
         if self.over:
@@ -50,9 +68,12 @@ class EvaluatorKeeper:
             return time.monotonic() >= self._not_before and self._start(attempt)
         code = self.child.poll()
         if code is None:
+            if self.child.waiting is not None:
+                self._wait(self.child.waiting)
             return False
         left, self.child = self.child, None
-        self._log(f"evaluator ({left.identity}): {exit_text(code)}")
+        how = "was given no room in time" if left.waiting else exit_text(code)
+        self._log(f"evaluator ({left.identity}): {how}")
         if code == 0:
             self.done = True
             return False
@@ -78,12 +99,38 @@ class EvaluatorKeeper:
         self._job.paths.failure(EVALUATOR).unlink(missing_ok=True)
         try:
             self.child = self._begin(attempt)
+        except NotYetError as e:
+            self._not_before = time.monotonic() + _TURN_SECONDS
+            if str(e):
+                self._wait(str(e))
+            return False
+        except UnreachableError as e:
+            self._try_later(e)
+            return False
         except LauncherError as e:
             self._give_up(f"evaluator: {e}")
             return False
         self._starts += 1
+        self._unreached = 0
         self._log(f"evaluator ({self.child.identity}): started, start {self._starts}")
         return True
+
+    def give_way(self) -> None:
+        """What it holds is needed for the workers: it starts again when it is its turn."""
+        if self.child is not None:
+            self._log(f"evaluator ({self.child.identity}): gives way to the workers")
+            self.child.signal(signal.SIGTERM)
+
+    def _wait(self, why: str) -> None:
+        if why and why != self.waiting:
+            self._log(why)
+        self.waiting = why
+
+    def _try_later(self, error: UnreachableError) -> None:
+        pause = min(self._job.restart_seconds * 2.0**self._unreached, _MAX_PAUSE_SECONDS)
+        self._not_before = time.monotonic() + pause
+        self._unreached += 1
+        self._wait(f"the evaluator is not started yet ({error.problems[0].what}); trying again")
 
     def _give_up(self, why: str) -> None:
         self.failure = why

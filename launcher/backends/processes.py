@@ -44,6 +44,10 @@ class Member(Protocol):
         """Why it left, where no file of its own can say it; else empty."""
 
     @property
+    def waiting(self) -> str | None:
+        """What it waits for before it runs; empty: it runs; None: that is not known yet."""
+
+    @property
     def frozen(self) -> bool: ...
 
     def poll(self) -> int | None: ...
@@ -55,6 +59,7 @@ class Child:
     """A running process. It leads a session of its own, so that what it starts ends with it."""
 
     told = ""
+    waiting = ""
 
     def __init__(self, process: Process, nice: int = 0) -> None:
         """Raises StorageError when its log cannot be written, ConfigError when it cannot start."""

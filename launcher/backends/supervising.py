@@ -110,7 +110,7 @@ class Supervisor(abc.ABC):
             self._stop_all()
             self._end(State.FAILED, *failed)
             return
-        self._set(State.EVALUATING, Reason.TRAINED, self._evaluator.failure)
+        self._set(State.EVALUATING, Reason.TRAINED, self._evaluator.note)
         self._until(lambda: self._evaluator.over)
         if self._evaluator.done:
             self._end(State.SUCCEEDED, Reason.SCORED, "")
@@ -246,11 +246,11 @@ class Supervisor(abc.ABC):
     def _tick(self) -> None:
         if self._stop_wanted() or self._lock.lost:
             raise Cancelled
-        had_failed = self._evaluator.failure
+        before = self._evaluator.note
         if self._evaluator.tick(self._status.attempt):
             self._record()
-        if self._evaluator.failure != had_failed:
-            self._set(self._status.state, self._status.reason, self._evaluator.failure)
+        if self._evaluator.note != before:
+            self._set(self._status.state, self._status.reason, self._evaluator.note)
         elif time.monotonic() - self._last_write >= _STATUS_SECONDS:
             self._set(self._status.state, self._status.reason, self._status.message)
 

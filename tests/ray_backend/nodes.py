@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +27,7 @@ from launcher.backends.processes import free_hosts
 
 HEAD = "127.0.0.2"
 _DASHBOARD = "127.0.0.1"
-_START_SECONDS = 120.0
+_START_SECONDS = 240.0
 _OBJECT_STORE_BYTES = 80_000_000
 _PR_SET_PDEATHSIG = 1
 
@@ -127,8 +127,40 @@ class Nodes:
         """What Ray's monitor writes on every cluster, whether it has an autoscaler or not."""
         return str(self._get("/api/cluster_status")["data"]["autoscalingStatus"] or "")
 
+    @contextlib.contextmanager
+    def stopped_dashboard(self) -> Iterator[None]:
+        """Within it connections are taken, and requests answered afterwards."""
+        found = [
+            pid
+            for pid in _descendants(self._processes[HEAD].pid)
+            if b"dashboard/dashboard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in found:
+                os.kill(pid, signal.SIGCONT)
+
+    def hold(self, **asked: float) -> str:
+        """A job of somebody else that takes these resources (`entrypoint_num_gpus=1`); its id."""
+        request = {"entrypoint": "sleep 3600", **asked}
+        return str(self._ask("POST", "/api/jobs/", request)["submission_id"])
+
+    def let_go(self, submission: str) -> None:
+        self._ask("POST", f"/api/jobs/{submission}/stop")
+
     def jobs(self) -> list[dict[str, Any]]:
         return list(self._get("/api/jobs/"))
+
+    def log_of(self, submission: str) -> str:
+        """As the Jobs page shows it."""
+        return str(self._get(f"/api/jobs/{submission}/logs")["logs"])
+
+    def metrics(self) -> dict[str, float]:
+        """Our gauges by name, from the metrics ports of all nodes."""
+        return our_metrics(self._folder)
 
     def alive(self) -> set[str]:
         """IP addresses of the nodes that the head counts on."""
@@ -146,10 +178,14 @@ class Nodes:
         return (self._folder / "nodes.log").read_text(errors="replace")[-4000:]
 
     def _get(self, path: str) -> Any:
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        request = urllib.request.Request(self.url + path, headers=headers)  # noqa: S310
-        with opener.open(request, timeout=10) as answer:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310
+        with opener.open(request, timeout=60) as answer:
             return json.load(answer)
 
     def _start_and_wait(self, ip: str, *arguments: str, without: Sequence[Path] = ()) -> None:
@@ -216,6 +252,23 @@ class Nodes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def our_metrics(folder: Path) -> dict[str, float]:
+    """As Prometheus would find the ports of the Ray with this --temp-dir, and read them."""
+    listed = json.loads((folder / "prom_metrics_service_discovery.json").read_text())
+    found = {}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for target in {t for group in listed for t in group["targets"]}:
+        with (
+            contextlib.suppress(OSError),
+            opener.open(f"http://{target}/metrics", timeout=10) as answer,
+        ):
+            for line in answer.read().decode().splitlines():
+                if line.startswith("ray_launcher_"):
+                    name, _, value = line.rpartition(" ")
+                    found[name.partition("{")[0].removeprefix("ray_launcher_")] = float(value)
+    return found
 
 
 def _end_with_parent() -> None:

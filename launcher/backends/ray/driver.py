@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ray
 
+from launcher.backends.evaluation import NotYetError
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import Member
 from launcher.backends.ray import channel, growth, proof, size
@@ -123,10 +124,40 @@ class Driver(Supervisor):
         write_json(self._channel.data(self._status.attempt), sizes)
 
     def _start_evaluator(self, attempt: int) -> Member:
-        self._evaluators += 1
-        started = RayEvaluator(self._ray, self._dashboard, self._evaluators, attempt)
-        write_json(self._channel.evaluator, {"submission": started.submission})
+        """Raises NotYetError while workers need the room, and UnreachableError: then Ray may have
+        taken it or not, and is asked again for a job of the same name, of which it has one."""
+        self._check_turn()
+        number = self._evaluators + 1
+        submission = render.evaluator_request(self._ray, number)["submission_id"]
+        write_json(self._channel.evaluator, {"submission": submission})
+        started = RayEvaluator(self._ray, self._dashboard, number, attempt)
+        self._evaluators = number
         return started
+
+    def _check_turn(self) -> None:
+        """While there is training to do, the evaluator has what the workers leave free; a group
+        that it kept from starting would wait for it, and it for checkpoints."""
+        needs = self._ray.evaluator_needs
+        if not needs.bundle or self._status.state is State.EVALUATING:
+            return
+        if self._group is None or not self._group.placed:
+            raise NotYetError
+        if not size.room_free(size.look(), needs, self._ray.placement):
+            raise NotYetError(
+                f"the evaluator waits for {needs}, which no node has free beside the workers"
+            )
+
+    def _make_way(self, nodes: list[size.Node]) -> bool:
+        """The evaluator stops where a group can start with what it holds."""
+        evaluator = self._evaluator.child
+        if not isinstance(evaluator, RayEvaluator) or not evaluator.ip:
+            return False
+        more = growth.given_back(nodes, [(evaluator.ip, self._ray.evaluator_needs.bundle)])
+        room = size.room_free(more, self._ray.worker_needs, self._ray.placement)
+        if size.largest(self._ray.sizes, room) is None:
+            return False
+        self._evaluator.give_way()
+        return True
 
     def _record(self) -> None:
         """The agents find leftovers by themselves, on their own nodes (leftovers.py)."""
@@ -135,11 +166,11 @@ class Driver(Supervisor):
 
     def _make_room(self) -> None:
         """Until so many workers fit that there is a plan for. Sets `_size`."""
-        started, told, looked = time.monotonic(), False, 0.0
+        started, told, looked, made_way = time.monotonic(), False, 0.0, False
         message = self._status.message
 
         def fits() -> bool:
-            nonlocal told, looked
+            nonlocal told, looked, made_way
             now = time.monotonic()
             if now - looked < _ROOM_SECONDS:
                 return False
@@ -156,6 +187,7 @@ class Driver(Supervisor):
                 if not told:
                     log(why)
                 told = True
+                made_way = made_way or self._make_way(nodes)
                 self._set(self._waiting_state(), Reason.WAITING, why)
             return False
 

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import time
+import urllib.parse
 from pathlib import Path
 
 import ray
@@ -16,6 +17,9 @@ from launcher.render.supervised import EVALUATOR, Process
 
 _LOOK_SECONDS = 1.0
 _END_SECONDS = 20.0
+_PENDING_SECONDS = 5.0
+_NO_ROOM = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+"""Ray takes a job back that has found no room within RAY_JOB_START_TIMEOUT_SECONDS (900)."""
 
 
 class RayEvaluator:
@@ -24,7 +28,8 @@ class RayEvaluator:
     frozen = False
 
     def __init__(self, job: render.RayJob, dashboard: Dashboard, number: int, attempt: int) -> None:
-        """Submits it. Raises ConfigError when the cluster does not take it."""
+        """Submits it, unless Ray has it already. Raises ConfigError when the cluster does not take
+        it, UnreachableError when it does not answer."""
         request = render.evaluator_request(
             job, number, "--attempt", str(attempt), "--dashboard", dashboard.address
         )
@@ -36,13 +41,20 @@ class RayEvaluator:
         try:
             dashboard.submit(request)
         except (RefusedError, NotThereError) as e:
-            raise ConfigError(f"Ray refuses it ({e})", place=self.submission) from None
+            if not dashboard.knows(self.submission):  # by a request that got no answer
+                refused = f"Ray refuses it ({e})"
+                raise ConfigError(refused, place=self.submission) from None
         log = str(job.paths.evaluator_log(attempt))
         self.process = Process(EVALUATOR, 0, (), {}, log)
         self.label = EVALUATOR
         self.identity = f"Ray job {self.submission}"
         self.code: int | None = None
         self.told = ""
+        self.waiting: str | None = None
+        self.ip = ""
+        """Of its node; empty: it has none yet."""
+        self._needs = job.evaluator_needs
+        self._began = time.monotonic()
         self._dashboard = dashboard
         self._looked = 0.0
 
@@ -58,7 +70,11 @@ class RayEvaluator:
         except NotThereError:
             self.code, self.told = int(WorkerExit.PEER_LOST), "Ray does not know it any more"
             return self.code
-        if job.get("status") in ENDED:
+        where = str(job.get("driver_agent_http_address") or "")
+        self.ip = urllib.parse.urlsplit(where).hostname or ""
+        if job.get("status") not in ENDED:
+            self.waiting = self._waits(str(job.get("status")))
+        else:
             self.code = self._code_of(job)
             told = str(job.get("message") or "")
             refused = error_in(told) if self.code in FINAL_WORKER_EXITS else ""
@@ -71,9 +87,18 @@ class RayEvaluator:
             with contextlib.suppress(UnreachableError):
                 self._dashboard.stop(self.submission)
 
+    def _waits(self, status: str) -> str | None:
+        if status != "PENDING":
+            return ""
+        if time.monotonic() - self._began < _PENDING_SECONDS:
+            return None  # Ray takes as long to start anything
+        return f"the evaluator waits for {self._needs} (its job is PENDING)"
+
     def _code_of(self, job: dict[str, object]) -> int:
         if job.get("status") == "SUCCEEDED":
             return int(WorkerExit.DONE)
+        if job.get("error_type") == _NO_ROOM:
+            return int(WorkerExit.STOPPED)  # no fault of its own: it is given to Ray again
         code = job.get("driver_exit_code")
         if isinstance(code, int) and code:
             return code

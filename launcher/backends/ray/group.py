@@ -83,6 +83,11 @@ class Group:
         self._thread.start()
 
     @property
+    def placed(self) -> bool:
+        """Whether all workers have been started on their nodes."""
+        return all(member.ip for member in self.members)
+
+    @property
     def over(self) -> bool:
         return not self._thread.is_alive()
 
@@ -131,6 +136,8 @@ class Group:
 
 class RemoteWorker:
     """A worker's process on some node, by what its agent writes and Ray knows (a Member)."""
+
+    waiting = ""
 
     def __init__(
         self, group: Group, job: RayJob, channel: Channel, order: agent.Order, index: int

@@ -70,6 +70,8 @@ def _as_job(job: render.RayJob, dashboard: Dashboard, attempt: int) -> int:
         dashboard.stop(name)
         raise
     code = told.get("driver_exit_code")
+    if code is None and told.get("status") == "FAILED":  # Ray has not started it
+        _say(str(told.get("message") or ""))
     return 0 if told.get("status") == "SUCCEEDED" else code if isinstance(code, int) else 1
 
 

@@ -19,6 +19,7 @@ group          one attempt: TensorflowTrainer, and its workers as the supervisor
 agent          the training function of each worker: it starts `python -m launcher.runtime`
 meeting        TF_CONFIG of a group
 proof          that all nodes see the same folder and the same data
+reports        what Ray Train is told; progress: what Ray's log and metrics are, by the driver
 evaluator_job  the evaluator, a Ray job of its own
 channel        files in the run's folder by which the two sides talk
 """

@@ -22,6 +22,7 @@ from launcher.backends.ray.agent import Order
 from launcher.backends.ray.channel import Channel
 from launcher.backends.ray.evaluator import RayEvaluator, end_earlier
 from launcher.backends.ray.group import Group
+from launcher.backends.ray.progress import Shown
 from launcher.backends.ray.rest import Dashboard
 from launcher.backends.supervising import Supervisor, copy_log_to, log
 from launcher.backends.verdict import Verdict
@@ -55,7 +56,16 @@ class Driver(Supervisor):
         self._looked = 0.0
         self._room_since: float | None = None
         self._grow = ""
+        self._shown = Shown(job.name, log)
         super().__init__(job, lock)
+
+    def run(self) -> None:
+        super().run()
+        self._shown.last(self._status)
+
+    def _tick(self) -> None:
+        super()._tick()
+        self._shown.look(self._status)
 
     def succeeded(self) -> bool:
         return self._status.state is State.SUCCEEDED

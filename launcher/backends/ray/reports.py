@@ -1,4 +1,4 @@
-"""A worker's progress, told to Ray Train and to Ray's metrics."""
+"""A worker's progress, told to Ray Train."""
 
 import contextlib
 import logging
@@ -10,9 +10,8 @@ from typing import Any
 import ray.train
 from ray.train import Checkpoint
 from ray.train.v2._internal.execution import context as ray_train_context
-from ray.util.metrics import Gauge
 
-from launcher.backends.ray.channel import newest_saved
+from launcher.backends.ray.channel import Channel, newest_saved
 from launcher.backends.status import newest_score
 from launcher.contract import RunPaths
 from launcher.storage import peek_json, write_json
@@ -25,7 +24,8 @@ _MAP = "mAP"
 
 class Reporter(threading.Thread):
     """`ray.train.report` is a meeting of all workers, and one whose worker has left never comes.
-    So it has a thread of its own, which nobody waits for."""
+    So it has a thread of its own, which nobody waits for, and what is saved or scored in the end is
+    not in Ray Train's list: the driver tells it (progress.py)."""
 
     def __init__(self, paths: RunPaths, worker: int, attempt: int) -> None:
         super().__init__(name="reports", daemon=True)
@@ -34,7 +34,6 @@ class Reporter(threading.Thread):
         self._attempt = attempt
         self._over = threading.Event()
         self._pointed = newest_saved(paths.checkpoints)
-        self._gauges: dict[str, Gauge] = {}
 
     def stop(self) -> None:
         self._over.set()
@@ -44,8 +43,6 @@ class Reporter(threading.Thread):
         while not self._over.wait(_SECONDS):
             metrics = self._metrics()
             with contextlib.suppress(Exception):  # the group is being ended, or reformed
-                if self._worker == 0:
-                    self._measure(metrics)
                 ray.train.report(
                     metrics,
                     checkpoint=self._checkpoint(),
@@ -67,15 +64,9 @@ class Reporter(threading.Thread):
         if self._worker or step == self._pointed:
             return None
         self._pointed = step
-        folder = Path(tempfile.mkdtemp(prefix="launcher-pointer-"))
+        # In the run's folder, with which it goes when nobody is left to remove it.
+        parent = Channel(self._paths.root).attempt(self._attempt)
+        folder = Path(tempfile.mkdtemp(prefix="pointer-", dir=parent))
         pointer = {"step": step, "checkpoint": str(self._paths.checkpoints / f"ckpt-{step}")}
         write_json(folder / "pointer.json", pointer)
         return Checkpoint.from_directory(str(folder))
-
-    def _measure(self, metrics: dict[str, Any]) -> None:
-        """As Prometheus' `ray_launcher_step` and so on, with the run's name."""
-        for name, value in metrics.items():
-            if name not in self._gauges:
-                text = f"{name} of a training run of launcher"
-                self._gauges[name] = Gauge(f"launcher_{name}", text, tag_keys=("run",))
-            self._gauges[name].set(float(value), tags={"run": self._paths.root.name})

@@ -1,7 +1,9 @@
 """A real run on a real Ray, small enough to be watched to its end."""
 
 import os
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,17 +94,28 @@ def _process(*arguments: str) -> int | None:
     return None
 
 
-def rays_left(root: Path) -> list[str]:
-    """The command lines of the keeper of the run in `root`, and of our processes for it."""
+def ray_folders(root: Path) -> list[Path]:
+    """The `--temp-dir` of each Ray of the run in `root`, from the log of its keepers."""
+    log = Channel(root).head_log
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return [Path(found) for found in re.findall(r"--temp-dir (\S+)", text)]
+
+
+def rays_left(root: Path, folders: Iterable[Path] = ()) -> list[str]:
+    """The command lines of the keeper of the run in `root`, of all that its Ray has started, and
+    of our processes for it; and the folders of Ray's files. `folders`: those of a run whose log is
+    gone."""
+    folders = {*ray_folders(root), *folders}
+    names = [os.fsencode(str(path)) for path in (root, *folders)]
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = entry.read_bytes()
         except OSError:
             continue
-        if str(root).encode() in line and entry.parent.name != str(os.getpid()):
+        if any(name in line for name in names) and entry.parent.name != str(os.getpid()):
             found.append(line.replace(b"\0", b" ").decode(errors="replace"))
-    return found
+    return found + [str(path) for path in folders if path.exists()]
 
 
 def python() -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from launcher.storage import read_jsonl
 from tests.end_to_end.small_run import GLOBAL_BATCH, make_run
-from tests.ray_backend.ray_run import RayRun, rays_left
+from tests.ray_backend.ray_run import RayRun, ray_folders, rays_left
 
 STEPS = 8
 SNAPSHOT = "ray/train/attempt-0/checkpoint_manager_snapshot.json"
@@ -33,7 +33,8 @@ def test_demo_in_miniature(tmp_path: Path) -> None:
         assert "2 workers with 1 CPU each" in run.log(0, "supervisor")
         listed = json.loads(next(run.paths.root.glob(SNAPSHOT)).read_text())
         assert "learning_rate" in json.dumps(listed), "Ray Train has step and rate of checkpoints"
-        assert not rays_left(run.paths.root), "its Ray is stopped with it"
+        assert ray_folders(run.paths.root), "it had files of its own"
+        assert not rays_left(run.paths.root), "its Ray is stopped with it, and its files are gone"
         again = run.launcher("submit", run.spec.name, "--backend", "ray", "--wait")
         assert again.returncode == 2
         assert "has already ended: SUCCEEDED at step 8 of 8" in again.stderr

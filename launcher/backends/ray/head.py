@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from launcher.backends.ray import leftovers
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.errors import RunFailedError
 from launcher.storage import storage_error
@@ -25,6 +26,7 @@ def start(root: Path, say: Callable[[str], None]) -> str:
 
     Interrupted, or failing, it leaves nothing behind.
     """
+    leftovers.remove_ray_folders()
     channel = Channel(root)
     channel.head.unlink(missing_ok=True)
     try:

@@ -9,17 +9,16 @@ import ctypes
 import json
 import math
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from launcher.backends.machine import this_machine
 from launcher.backends.processes import LOOPBACK, free_hosts
+from launcher.backends.ray import leftovers
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
 from launcher.backends.ray.words import lost_message
@@ -56,8 +55,7 @@ class Keeper:
         self._asked = True
 
     def run(self) -> int:
-        folder = Path(tempfile.mkdtemp(prefix="launcher-ray-", dir="/tmp"))
-        try:
+        with leftovers.ray_folder() as folder:
             dashboard, argv = _command(self._job, folder)
             say(f"starting {' '.join(argv)}")
             ray = subprocess.Popen(
@@ -70,8 +68,6 @@ class Keeper:
                 self._keep(ray, Dashboard(dashboard))
             finally:
                 _end(ray)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return 0
 
     def _keep(self, ray: "subprocess.Popen[bytes]", dashboard: Dashboard) -> None:

@@ -148,6 +148,27 @@ def test_a_lost_node_is_waited_for(run: RayRun, cluster: Nodes) -> None:
     assert restarts(run) == used + 1
 
 
+def test_two_cancels_at_once_while_it_waits_for_a_lost_node(run: RayRun, cluster: Nodes) -> None:
+    attempt = run.running()
+    cluster.kill_raylet(sorted(cluster.others())[-1])
+    run.wait(lambda: run.status()["state"] == "RESTARTING", "the next attempt", LEAVE_SECONDS)
+    run.wait(lambda: "waiting for room" in run.status()["message"], "that it waits", 60)
+    saved = run.saved()
+    argv = [sys.executable, "-m", "launcher", "cancel", run.name]
+    env = {**os.environ, "XDG_STATE_HOME": str(run.folder / "state")}
+    both = [
+        subprocess.Popen(argv, cwd=run.folder, env=env, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert run.told()["state"] == "CANCELLED"
+    assert run.status()["attempt"] == attempt + 1
+    assert run.saved() == saved, "what was saved stays"
+    assert not [job for job in cluster.jobs() if job["status"] in ("PENDING", "RUNNING")]
+    cluster.add()
+
+
 def test_death_of_the_driver_is_told_and_resumed(run: RayRun, cluster: Nodes) -> None:
     attempt = run.running()
     workers = [run.worker_pid(0), run.worker_pid(1)]
@@ -188,11 +209,18 @@ def test_a_restart_of_the_head_is_told_and_resumed_to_the_end(run: RayRun, clust
     run.submit("--resume")
     told = run.wait_end()
     assert (told["state"], told["reason"], told["step"]) == ("SUCCEEDED", "scored", STEPS)
-    scored = [row["step"] for row in read_jsonl(run.paths.eval_metrics) if "mAP" in row]
-    assert scored[-1] == STEPS
+    *before, last = run.paths.eval_metrics.read_text().splitlines()
+    assert json.loads(last)["step"] == STEPS
+    run.paths.eval_metrics.write_text("".join(f"{line}\n" for line in before))
+    known = {job["submission_id"] for job in cluster.jobs()}
     again = run.launcher("evaluate", run.name, "--backend", "ray")
     assert again.returncode == 0, again.stderr
-    assert re.search(rf"Ray job {run.name}-\d+-evaluator-\d+ at {cluster.url}", again.stderr)
+    told_job = re.search(rf"Ray job ({run.name}-\d+-evaluator-\d+) at {cluster.url}", again.stderr)
+    assert told_job, again.stderr
+    (job,) = [job for job in cluster.jobs() if job["submission_id"] not in known]
+    assert (job["submission_id"], job["status"]) == (told_job[1], "SUCCEEDED")
+    anew = json.loads(run.paths.eval_metrics.read_text().splitlines()[-1])
+    assert (anew["step"], anew["mAP"]) == (STEPS, pytest.approx(json.loads(last)["mAP"]))
 
 
 def test_cancel_while_it_waits_for_room_and_while_it_scores(other: RayRun, cluster: Nodes) -> None:

@@ -70,10 +70,14 @@ def _check_record(run: RayRun) -> None:
     for row in run.rows():
         planned = rate_at(effective.train_config.optimizer, row["step"] - 1)
         assert row["learning_rate"] == pytest.approx(planned, rel=1e-4, abs=1e-8)
+    sizes_of = {row["attempt"]: row for row in plans}
+    assert {row["attempt"] for row in run.rows()} == set(sizes_of), "all of them trained"
+    for row in run.rows():
+        assert row["global_batch"] == GLOBAL_BATCH
+        assert row["accumulation_steps"] == sizes_of[row["attempt"]]["accumulation_steps"]
     for row in plans:
         log = run.log(row["attempt"], "worker-0")
-        if "applied at step" in log:
-            assert f"global batch {GLOBAL_BATCH} = {row['workers']} replicas" in log
+        assert f"global batch {GLOBAL_BATCH} = {row['workers']} replicas" in log
     events = [row["reason"] for row in read_jsonl(run.paths.events)]
     assert Reason.RESIZED in events, "growing is no fault"
     assert run.status()["restarts"] <= 2, "only the loss counts"

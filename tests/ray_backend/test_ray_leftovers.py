@@ -1,9 +1,9 @@
 """The files of a Ray whose keeper was killed, and those that must stay."""
 
-import signal
+import contextlib
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,34 +22,46 @@ with ray_folder(Path(sys.argv[1])) as folder:
 
 
 @pytest.fixture
-def keeper(tmp_path: Path) -> "subprocess.Popen[str]":
-    argv = [sys.executable, "-c", _KEEPER, str(tmp_path)]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+def started() -> "Iterator[Callable[..., subprocess.Popen[str]]]":
+    """Starts Python with these arguments; what is left in the end is killed."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*argv: str) -> "subprocess.Popen[str]":
+            argv = (sys.executable, *argv)
+            process = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def test_a_folder_goes_when_its_keeper_was_killed_and_not_before(
-    tmp_path: Path, keeper: "subprocess.Popen[str]"
+    tmp_path: Path, started: "Callable[..., subprocess.Popen[str]]"
 ) -> None:
-    with keeper:
-        assert keeper.stdout
-        folder = Path(keeper.stdout.readline().strip())
-        assert (folder / "session").is_dir()
-        assert remove_ray_folders(tmp_path) == []
-        keeper.send_signal(signal.SIGKILL)
+    keeper = started("-c", _KEEPER, str(tmp_path))
+    assert keeper.stdout
+    folder = Path(keeper.stdout.readline().strip())
+    assert (folder / "session").is_dir()
+    assert remove_ray_folders(tmp_path) == []
+    keeper.kill()
+    keeper.wait()
     assert folder.is_dir()
     assert remove_ray_folders(tmp_path) == [folder]
     assert not folder.exists()
 
 
-def test_a_folder_stays_while_a_process_of_its_ray_is_there(tmp_path: Path) -> None:
+def test_a_folder_stays_while_a_process_of_its_ray_is_there(
+    tmp_path: Path, started: "Callable[..., subprocess.Popen[str]]"
+) -> None:
     folder = tmp_path / "launcher-ray-abc"
     folder.mkdir()
     (folder / "keeper.lock").touch()
-    argv = [sys.executable, "-c", "import time; time.sleep(600)", f"--temp-dir={folder}"]
-    with subprocess.Popen(argv) as ray:
-        time.sleep(0.2)
-        assert remove_ray_folders(tmp_path) == []
-        ray.kill()
+    ray = started("-c", "import time; print(flush=True); time.sleep(600)", f"--temp-dir={folder}")
+    assert ray.stdout
+    ray.stdout.readline()
+    assert remove_ray_folders(tmp_path) == []
+    ray.kill()
+    ray.wait()
     assert remove_ray_folders(tmp_path) == [folder]
 
 

@@ -75,9 +75,9 @@ def test_it_waits_for_what_others_hold_and_is_not_given_up(tmp_path: Path, clust
         assert last["step"] == STEPS
         assert "left with exit code 137" in run.log(0, "supervisor")
         # What the dashboard and Prometheus have of it, to the end.
-        run.wait(lambda: "mAP" in cluster.metrics(), "the score on a metrics port", 20)
+        run.wait(lambda: "map" in cluster.metrics(), "the score on a metrics port", 60)
         shown = cluster.metrics()
-        assert shown["mAP"] == pytest.approx(last["mAP"])
+        assert shown["map"] == pytest.approx(last["mAP"])
         assert shown["step"] == STEPS
         assert {"loss", "learning_rate", "images_per_second"} <= set(shown)
         lines = [x for x in cluster.log_of(f"{run.name}-0").splitlines() if f" of {STEPS}: " in x]

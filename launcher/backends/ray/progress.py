@@ -56,7 +56,7 @@ class Shown:
             "loss": progress.loss,
             "learning_rate": progress.learning_rate,
             "images_per_second": progress.images_per_second,
-            "mAP": progress.last_map,
+            "map": progress.last_map,
         }
         for name, value in values.items():
             if value is None:

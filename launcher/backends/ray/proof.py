@@ -106,7 +106,11 @@ def only(sizes: Mapping[str, int], patterns: Sequence[str]) -> dict[str, int]:
 
 def check_there(root: Path, submission: str, what: str) -> None:
     """By a job's own process: raises ConfigError when its node does not see the run's folder."""
-    if not (root / render.JOB_FILE).exists():
+    try:
+        found = (root / render.JOB_FILE).exists()
+    except OSError:  # no right to look
+        found = False
+    if not found:
         seen = f"{this_node()}, where Ray runs {submission}, does not see {what}"
         raise _not_shared(root, seen)
 

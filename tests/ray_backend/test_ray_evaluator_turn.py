@@ -26,6 +26,7 @@ STEPS = 20
 def cluster() -> Iterator[Nodes]:
     with Nodes(env={"RAY_JOB_START_TIMEOUT_SECONDS": str(START_SECONDS)}) as cluster:
         cluster.add(cpus=1, gpus=1)
+        cluster.add(cpus=1)
         yield cluster
 
 
@@ -90,15 +91,16 @@ def test_it_waits_for_what_others_hold_and_is_not_given_up(tmp_path: Path, clust
 
 
 def test_the_workers_come_first(tmp_path: Path, cluster: Nodes) -> None:
-    """One core for a worker and an evaluator; then two, on two nodes; then one again."""
+    """Of two nodes' cores one is somebody else's; then there are two; then one node is lost."""
     run = new_run(tmp_path, cluster, steps=5000, evaluate="cpus: 1")
+    held = cluster.hold(entrypoint_num_cpus=1)
     try:
         run.submit()
         attempt = run.running()
         waits = "the evaluator waits for 1 CPU, which no node has free beside the workers"
         assert run.told()["message"] == waits
         assert run.pids().get("evaluator") is None
-        cluster.add(cpus=1, gpus=1)
+        cluster.let_go(held)
         evaluator = run.wait(lambda: run.pids().get("evaluator"), "the evaluator's turn", 200)
         assert run.told()["message"] == ""
         cluster.kill_raylet(run.placed(0, attempt))
@@ -109,4 +111,5 @@ def test_the_workers_come_first(tmp_path: Path, cluster: Nodes) -> None:
         assert run.told()["message"] == waits
         assert run.told()["restarts"] == 1
     finally:
+        cluster.let_go(held)
         run.end_all()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _WIDTH = 120
 """Where there is no terminal to ask."""
 _INDENT = 9
+_NARROW = 2
+"""Of at, costs and write on a narrower terminal, for which all texts begin in one column: the
+findings of tensorflow/models#10530 fit into 50 lines of 80 columns."""
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 _WORDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 
@@ -38,9 +41,10 @@ def block(finding: "Finding", width: int) -> list[str]:
     head = f"{_WORDS[finding.severity]:<{_INDENT}}{finding.name}: {finding.evidence}"
     lines = _wrapped(head, width, _INDENT)
     if finding.severity is not Severity.INFO:
+        margin = _INDENT if width >= _WIDTH else _NARROW
         rows = (("at", finding.place), ("costs", finding.cost.text), ("write", finding.remedy))
         for label, text in rows:
-            start = f"{'':<{_INDENT}}{label:<7}"
+            start = f"{'':<{margin}}{label:<7}"
             lines += _wrapped(f"{start}{text}", width, len(start)) if text else []
     return lines
 

@@ -12,6 +12,9 @@ from launcher.storage import write_text
 
 ROOT = "TrainEvalPipelineConfig"
 
+_COMMENT_OR_TEXT = r"""#.*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
+_WORDS = re.compile(rf"{_COMMENT_OR_TEXT}|[A-Za-z_]\w*|[{{}}<>]|\n")
+
 
 def read(path: Path) -> Message:
     """The pipeline of a file. Raises SpecError with file, line, column and the nearest field."""
@@ -45,6 +48,25 @@ def parse(text: str, place: str) -> Message:
     except RecursionError:
         raise SpecError([Problem(place, "nested too deeply for a pipeline.config")]) from None
     return pipeline
+
+
+def line_of(text: str, *path: str) -> int | None:
+    """The line (from 1) of the field at `path`, as model, ssd, loss; None: it is not written. Of a
+    repeated one the first."""
+    above: list[str] = []
+    name, line = "", 1
+    for word in _WORDS.findall(text):
+        if word == "\n":
+            line += 1
+        elif word in "{<":
+            above.append(name)
+        elif word in "}>":
+            del above[-1:]
+        else:
+            name = word
+            if (*above, name) == path:
+                return line
+    return None
 
 
 def to_text(pipeline: Message) -> str:

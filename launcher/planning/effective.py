@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+from launcher.errors import Problem, SpecError
 from launcher.odapi.protos import Message, message
 from launcher.planning.arithmetic import Split, scale_of
 from launcher.planning.data import PLACEHOLDER, V2, DataPlan, FineTune
@@ -48,15 +49,23 @@ def effective(
     return pipeline
 
 
-def average_decay(asked: float | None, pipeline: Message) -> float | None:
+def average_decay(asked: float | None, source: Source) -> float | None:
     """Of the average of the weights that is scored. Without train.ema_decay it is the file's own,
-    when its optimizer keeps one (a file that says nothing does) and its evaluation uses it."""
-    optimizer = pipeline.train_config.optimizer
+    when its optimizer keeps one (a file that says nothing does) and its evaluation uses it.
+
+    Raises SpecError for a decay of the file that is used and is none.
+    """
+    optimizer = source.pipeline.train_config.optimizer
     if asked is not None:
         return asked
-    if optimizer.use_moving_average and pipeline.eval_config.use_moving_averages:
-        return float(f"{optimizer.moving_average_decay:.6g}")
-    return None
+    if not (optimizer.use_moving_average and source.pipeline.eval_config.use_moving_averages):
+        return None
+    decay = float(f"{optimizer.moving_average_decay:.6g}")
+    if not 0 < decay < 1:
+        place = source.place("train_config", "optimizer", "moving_average_decay")
+        remedy = "Use a number such as 0.9998, or eval_config.use_moving_averages: false"
+        raise SpecError([Problem(place, f"must be between 0 and 1, not {decay:g}", remedy)])
+    return decay
 
 
 def set_sync_batch_norm(model: Message, wanted: bool) -> None:

@@ -44,7 +44,7 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
     facts = facts_of(pipeline.train_config, source.reference_place)
     norm = norm_of(pipeline.model, spec, source, split, fine_tune, sync)
     normalizer = normalizer_of(pipeline.model, spec.train.loss_normalizer)
-    decay = average_decay(spec.train.ema_decay, source.pipeline)
+    decay = average_decay(spec.train.ema_decay, source)
     return Plan(
         name=spec.name,
         root=spec.root,

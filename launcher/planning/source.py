@@ -54,6 +54,17 @@ class Source:
         """False when the user's own file is the reference."""
         return self.reference is self.recipe_facts
 
+    def place(self, *path: str) -> str:
+        """Of a field of the file, `p.config:12: train_config.batch_size`: its line, or that of the
+        nearest message around it which is written; of a recipe's, `recipe d3: train_config...`."""
+        dotted = ".".join(path)
+        if self.file is None:
+            return f"recipe {self.recipe.name if self.recipe else ''}: {dotted}"
+        text = pipelines.read_text(Path(self.file))
+        parts = (path[:n] for n in range(len(path), 0, -1))
+        line = next(filter(None, (pipelines.line_of(text, *part) for part in parts)), None)
+        return f"{self.file}:{line}: {dotted}" if line else f"{self.file}: {dotted}"
+
     @property
     def images_per_core(self) -> int | None:
         return self.recipe.images_per_core if self.recipe else None

@@ -85,7 +85,8 @@ class Training:
             if config.recompute:
                 say(str(recompute.apply(self._model)))
             self._optimizer, _ = build_optimizer(pipeline, self._global_step, chosen.trained)
-            averages = Averages(self._model, config.ema_decay) if config.ema_decay else None
+            decay = config.ema_decay
+            averages = None if decay is None else Averages(self._model, decay)
             self._checkpoints = Checkpoints(
                 paths,
                 step=self._global_step,

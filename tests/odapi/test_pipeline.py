@@ -19,6 +19,20 @@ def test_every_published_config_reads_and_writes_back_equal(shared: Path, tmp_pa
         assert pipeline.read(tmp_path / path.name) == message, path.name
 
 
+def test_the_line_of_a_field() -> None:
+    text = (
+        'model {\n  # ssd { loss {} }\n  ssd: <\n    name: "} loss {"\n    box { loss {} }\n'
+        "    loss {\n      weight: 1\n    }\n  >\n}\ntrain_config { steps: 1 }\n"
+        "loss { weight: 2 }\n"
+    )
+    assert pipeline.line_of(text, "model", "ssd", "loss") == 6
+    assert pipeline.line_of(text, "model", "ssd", "loss", "weight") == 7
+    assert pipeline.line_of(text, "train_config", "steps") == 11
+    assert pipeline.line_of(text, "loss", "weight") == 12
+    assert pipeline.line_of(text, "model", "loss") is None
+    assert pipeline.line_of("}} model {", "model") == 1
+
+
 BAD = [
     (
         "model {\n  ssd {\n    num_clases: 3\n  }\n}",

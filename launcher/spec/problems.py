@@ -1,10 +1,12 @@
 """pydantic's errors as Problems: field, value and remedy, in the words of a job spec."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from launcher.spec.fields import REFUSAL
 from launcher.spec.yaml_tree import Path, number_meant, shown
@@ -12,6 +14,8 @@ from launcher.spec.yaml_tree import Path, number_meant, shown
 Told = tuple[Path, str, str]
 """Where, what, remedy."""
 
+_EXAMPLES_OF_NUMBERS = (4, 0.9998, 128)
+"""The first that a field takes is in its message."""
 _EXAMPLES = {"name": "Add it, as name: d3-coco", "mount_path": "Add it, as mount_path: /data"}
 
 
@@ -29,7 +33,8 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
         return path, "unknown key", nearest_key(str(path[-1]), path[:-1], root)
     if kind in _WANTED:
         wanted = _WANTED[kind]
-        return path, f"must be {wanted}, not {shown(value)}", _remedy(kind, value)
+        remedy = _remedy(kind, value, _example(root, path))
+        return path, f"must be {wanted}, not {shown(value)}", remedy
     if kind in ("greater_than", "greater_than_equal"):
         limit = context.get("gt", context.get("ge"))
         above = "above" if kind == "greater_than" else "at least"
@@ -157,10 +162,36 @@ def _plain_number(limit: Any) -> str:
     return f"{int(limit):,}" if limit == int(limit) else f"{limit:g}"
 
 
-def _remedy(kind: str, value: Any) -> str:
+def _example(root: type[BaseModel], path: Path) -> float:
+    """A number that the field at `path` takes."""
+    section = section_at(root, path[:-1])
+    field = section.model_fields.get(str(path[-1])) if section and path else None
+    bounds = list(_bounds(field)) if field else []
+    return next((n for n in _EXAMPLES_OF_NUMBERS if all(_within(n, b) for b in bounds)), 4)
+
+
+def _bounds(part: Any) -> Iterator[Any]:
+    """Of a field, also of one that may be None: `Annotated[float, Field(gt=0, lt=1)] | None`."""
+    if isinstance(part, FieldInfo):
+        yield from part.metadata
+        part = part.annotation
+    for inner in getattr(part, "__metadata__", ()):
+        yield from getattr(inner, "metadata", ())
+    for alternative in get_args(part):
+        yield from _bounds(alternative)
+
+
+def _within(number: float, bound: Any) -> bool:
+    return bool(
+        getattr(bound, "gt", -math.inf) < number < getattr(bound, "lt", math.inf)
+        and getattr(bound, "ge", -math.inf) <= number <= getattr(bound, "le", math.inf)
+    )
+
+
+def _remedy(kind: str, value: Any, example: float) -> str:
     wanted = _WANTED[kind]
     if wanted in (_WHOLE, _NUMBER, "a finite number"):
-        return _number_remedy(wanted, value)
+        return _number_remedy(wanted, value, example)
     if wanted == _TEXT:
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         return f'Quote it: "{shown(value)}"' if plain or isinstance(value, bool) else "Write text"
@@ -171,13 +202,13 @@ def _remedy(kind: str, value: Any) -> str:
     return "Write a path" if wanted == "a path" else "Indent its keys below it"
 
 
-def _number_remedy(wanted: str, value: Any) -> str:
+def _number_remedy(wanted: str, value: Any, example: float) -> str:
     meant = number_meant(value) if isinstance(value, str) else None
     if meant and (wanted != _WHOLE or "." not in meant):
         return f"Write {meant} without quotes" if value.strip() == meant else f"Write {meant}"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return f"Write {int(value)}"
-    return f"Write {wanted}, as 4"
+    return f"Write {wanted}, as {example:g}"
 
 
 def _nearest_word(value: Any, expected: str) -> str:

@@ -174,6 +174,28 @@ ONE = {
         "train: {ema_decay: 1.0}",
         "s.yaml:3: train.ema_decay: must be below 1, not 1.0. Use a smaller number",
     ),
+    "an average that never moves": (
+        "train: {ema_decay: 0}",
+        "s.yaml:3: train.ema_decay: must be above 0, not 0. Use a larger number",
+    ),
+    "an average that runs away": (
+        "train: {ema_decay: -1}",
+        "s.yaml:3: train.ema_decay: must be above 0, not -1. Use a larger number",
+    ),
+    "an average in words": (
+        "train: {ema_decay: high}",
+        "s.yaml:3: train.ema_decay: must be a number, not 'high'. Write a number, as 0.9998",
+    ),
+    "an average of no number": (
+        "train: {ema_decay: .nan}",
+        "s.yaml:3: train.ema_decay: must be a finite number, not nan. Write a finite number, as "
+        "0.9998",
+    ),
+    "a side in words": (
+        "data: {synthetic: {image_size: large}}",
+        "s.yaml:3: data.synthetic.image_size: must be a whole number, not 'large'. "
+        "Write a whole number, as 128",
+    ),
     "no regular expression": (
         "train: {freeze: 'block_(1'}",
         "s.yaml:3: train.freeze: 'block_(1' is no regular expression (missing ), unterminated "

@@ -9,6 +9,7 @@ from launcher.planning.division import divide
 from launcher.planning.effective import average_decay, effective
 from launcher.planning.freeze import frozen_of
 from launcher.planning.norm import Norm, norm_of, wants_sync
+from launcher.planning.own_file import require_sound
 from launcher.planning.plan import Plan, Role
 from launcher.planning.schedule import Facts, facts_of
 from launcher.planning.source import Source, source_of
@@ -26,6 +27,7 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
     pipeline.config cannot be read; DataError: the label map cannot be.
     """
     source = source_of(spec)
+    require_sound(source)
     split = divide(spec, source, workers)
     data = data_of(spec, source)
     fine_tune = fine_tune_of(spec, source)

@@ -68,11 +68,6 @@ def facts_of(train_config: Message, place: str) -> Facts:
     if not 0 < steps <= LARGEST:
         remedy = "Set num_steps: 0 would train for ever" if not steps else f"At most {LARGEST}"
         raise _error(place, "", f"num_steps is {steps}", remedy)
-    if train_config.HasField("gradient_clipping_by_norm"):
-        norm = train_config.gradient_clipping_by_norm
-        if not (math.isfinite(norm) and norm > 0):
-            what = f"gradient_clipping_by_norm is {norm:g}"
-            raise _error(place, "", what, "Use a norm above 0, or remove it: nothing is clipped")
     peak, first, warmup = _shape(kind, schedule)
     if not peak > 0:
         raise _error(place, kind, "the learning rate is 0", "Use a rate above 0")

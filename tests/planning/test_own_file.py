@@ -59,3 +59,89 @@ def test_an_average_that_is_none(tmp_path: Path, own: Any, decay: float) -> None
     own.eval_config.use_moving_averages = False
     pipeline.write(path, own)
     assert make_plan(load(path, ("data.synthetic={}",))).worker_config.ema_decay is None
+
+
+@pytest.mark.parametrize("own", [demo(), published()], ids=["alone", "of a recipe"])
+@pytest.mark.parametrize("norm", [0, -1, float("inf"), float("nan")])
+def test_clipping_by_what_is_no_norm(tmp_path: Path, own: Any, norm: float) -> None:
+    own.train_config.gradient_clipping_by_norm = norm
+    message = message_of(tmp_path, own, "data.synthetic={}")
+    assert message == (
+        f"own.config:{line(tmp_path, 'gradient_clipping_by_norm')}: "
+        f"train_config.gradient_clipping_by_norm: is {norm:g}. "
+        "Use a norm above 0, or remove it: nothing is clipped"
+    )
+
+
+LOCALIZATION = (
+    "Choose one, as weighted_smooth_l1 {}: weighted_l2, weighted_smooth_l1, weighted_iou, "
+    "l1_localization_loss, weighted_giou"
+)
+CLASSIFICATION = (
+    "Choose one, as weighted_sigmoid_focal {}: weighted_sigmoid, weighted_softmax, "
+    "weighted_logits_softmax, bootstrapped_sigmoid, weighted_sigmoid_focal, "
+    "penalty_reduced_logistic_focal_loss, weighted_dice_classification_loss"
+)
+
+
+def test_a_loss_that_is_not_chosen(tmp_path: Path) -> None:
+    own = demo()
+    own.model.ssd.loss.localization_loss.Clear()
+    own.model.ssd.loss.ClearField("classification_loss")
+    lines = message_of(tmp_path, own).splitlines()
+    at, above = line(tmp_path, "localization_loss {"), line(tmp_path, "    loss {")
+    assert lines == [
+        f"own.config:{at}: model.ssd.loss.localization_loss: no loss is chosen. {LOCALIZATION}",
+        f"own.config:{above}: model.ssd.loss.classification_loss: is not set. {CLASSIFICATION}",
+    ]
+    own.model.ssd.ClearField("loss")
+    lines = message_of(tmp_path, own).splitlines()
+    above = line(tmp_path, "  ssd {")
+    assert [row.split(": ")[0] for row in lines] == [f"own.config:{above}"] * 2
+
+
+def test_the_losses_of_each_task_of_a_center_net(tmp_path: Path) -> None:
+    own = published("centernet_resnet50_v1_fpn_512_kpts")
+    tasks = own.model.center_net
+    tasks.object_center_params.classification_loss.Clear()
+    tasks.object_detection_task.ClearField("localization_loss")
+    tasks.keypoint_estimation_task[0].loss.localization_loss.Clear()
+    places = [row.split(": ")[1] for row in message_of(tmp_path, own).splitlines()]
+    assert sorted(places) == [
+        "model.center_net.keypoint_estimation_task.loss.localization_loss",
+        "model.center_net.object_center_params.classification_loss",
+        "model.center_net.object_detection_task.localization_loss",
+    ]
+    own.model.center_net.ClearField("object_center_params")
+    assert "model.center_net.object_center_params.classification_loss: is not set" in message_of(
+        tmp_path, own
+    )
+
+
+@pytest.mark.tensorflow
+def test_what_is_refused_the_od_api_cannot_build_and_nothing_else(tmp_path: Path) -> None:
+    """A Faster R-CNN has a loss of its own where the file names none."""
+    from launcher.odapi import compat
+
+    compat.load()
+    from object_detection.builders import model_builder
+
+    ssd, center_net = demo(), published("centernet_resnet101_v1_fpn_512")
+    ssd.model.ssd.loss.localization_loss.Clear()
+    center_net.model.center_net.object_detection_task.ClearField("localization_loss")
+    for own in (ssd, center_net):
+        assert ".localization_loss: " in message_of(tmp_path, own)
+        with pytest.raises(ValueError, match="Empty loss config"):
+            model_builder.build(own.model, is_training=True)
+    rcnn = published("faster_rcnn_resnet50_v1_640")
+    rcnn.model.faster_rcnn.ClearField("second_stage_classification_loss")
+    pipeline.write(tmp_path / "own.config", rcnn)
+    assert make_plan(load(tmp_path / "own.config"))
+    model_builder.build(rcnn.model, is_training=True)
+
+
+def test_every_published_file_is_sound(shared: Path) -> None:
+    files = sorted((shared / "zoo").glob("*.config"))
+    assert len(files) == 36
+    for file in files:
+        assert make_plan(load(file)).total_steps > 0

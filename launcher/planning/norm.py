@@ -7,6 +7,7 @@ a trained checkpoint, the kind that kept most of the mAP when it was measured (n
 
 from dataclasses import dataclass
 
+from launcher.errors import SpecError
 from launcher.odapi.protos import Message
 from launcher.planning.arithmetic import Split
 from launcher.planning.data import FineTune
@@ -70,6 +71,8 @@ def norm_of(
     images = _alone(spec, split) * (split.replicas if synchronised else 1)
     wanted = _wanted(source)
     trained = _is_trained(model)
+    if not trained:
+        _refuse_statistics_of(spec, source)
     asked = spec.train.norm
     if asked == "auto":
         kind, why = _chosen(images, wanted, trained, fine_tune)
@@ -127,6 +130,22 @@ def _wanted(source: Source) -> int:
 def _enough(wanted: int) -> int:
     """What more would bring was not measured; no recipe but one had more."""
     return min(wanted, REFERENCE_IMAGES)
+
+
+def _refuse_statistics_of(spec: JobSpec, source: Source) -> None:
+    """Raises SpecError for what is asked of statistics that the model's own file holds still."""
+    kind = source.pipeline.model.WhichOneof("model")
+    field = "freeze_batchnorm" if kind == "ssd" else "feature_extractor.batch_norm_trainable"
+    still = f"the model's statistics stand still ({source.place('model', kind, *field.split('.'))})"
+    problems = []
+    if spec.train.sync_batch_norm is True:
+        what = f"{still}: none to share"
+        problems.append(spec.problem("train.sync_batch_norm", what, "Remove the key"))
+    if spec.train.statistics_images is not None:
+        what = f"{still}: none are taken"
+        problems.append(spec.problem("train.statistics_images", what, "Remove the key"))
+    if problems:
+        raise SpecError(problems)
 
 
 def _always_synchronised(model: Message) -> bool:

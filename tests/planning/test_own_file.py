@@ -145,3 +145,26 @@ def test_every_published_file_is_sound(shared: Path) -> None:
     assert len(files) == 36
     for file in files:
         assert make_plan(load(file)).total_steps > 0
+
+
+def test_moments_of_statistics_that_stand_still(tmp_path: Path) -> None:
+    own = demo()
+    own.model.ssd.freeze_batchnorm = True
+    asked = ("train.sync_batch_norm=true", "train.statistics_images=4")
+    lines = message_of(tmp_path, own, *asked).splitlines()
+    at = f"own.config:{line(tmp_path, 'freeze_batchnorm')}: model.ssd.freeze_batchnorm"
+    still = f"the model's statistics stand still ({at})"
+    assert lines == [
+        f"--set train.sync_batch_norm: {still}: none to share. Remove the key",
+        f"--set train.statistics_images: {still}: none are taken. Remove the key",
+    ]
+    path = tmp_path / "own.config"
+    assert not make_plan(load(path)).norm.trained
+    assert not make_plan(load(path, ("train.sync_batch_norm=false",))).norm.trained
+
+
+def test_the_same_of_a_faster_rcnn(tmp_path: Path) -> None:
+    own = published("faster_rcnn_resnet50_v1_640")
+    own.model.faster_rcnn.feature_extractor.batch_norm_trainable = False
+    (row,) = message_of(tmp_path, own, "train.sync_batch_norm=true").splitlines()
+    assert "model.faster_rcnn.feature_extractor.batch_norm_trainable): none to share" in row

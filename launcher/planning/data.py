@@ -85,8 +85,8 @@ def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
     if not checkpoint:
         return None
     if config.HasField(_VERSION) and config.fine_tune_checkpoint_version != V2:
-        what = "fine_tune_checkpoint_version is not V2, and TensorFlow 2 reads no other"
-        place = f"{source.file}: train_config"
+        what = "is not V2, and TensorFlow 2 reads no other"
+        place = source.place("train_config", _VERSION)
         remedy = "Use a checkpoint that TensorFlow 2 saved, and write V2"
         raise SpecError([Problem(place, what, remedy)])
     return FineTune(checkpoint, start_of(config))
@@ -106,8 +106,10 @@ def missing_data(spec: JobSpec) -> list[Problem]:
         problems += _missing_label_map(spec, data.label_map)
     fine_tune = fine_tune_of(spec, source)
     if fine_tune and (flaw := _flaw(fine_tune.checkpoint)):
-        what = f"{fine_tune.checkpoint}: {flaw[0]}"
-        problems.append(spec.problem("train.fine_tune_checkpoint", what, flaw[1]))
+        place = spec.place("train.fine_tune_checkpoint")
+        if not spec.train.fine_tune_checkpoint:
+            place = source.place("train_config", "fine_tune_checkpoint")
+        problems.append(Problem(place, f"{fine_tune.checkpoint}: {flaw[0]}", flaw[1]))
     return problems
 
 

@@ -8,8 +8,8 @@ import pytest
 from launcher import recipes
 from launcher.errors import CliExit, SpecError
 from launcher.odapi import pipeline
-from launcher.planning import make_plan
-from launcher.spec import load
+from launcher.planning import make_plan, missing_data
+from launcher.spec import from_mapping, load
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.config"
 """Matches no recipe."""
@@ -168,3 +168,17 @@ def test_the_same_of_a_faster_rcnn(tmp_path: Path) -> None:
     own.model.faster_rcnn.feature_extractor.batch_norm_trainable = False
     (row,) = message_of(tmp_path, own, "train.sync_batch_norm=true").splitlines()
     assert "model.faster_rcnn.feature_extractor.batch_norm_trainable): none to share" in row
+
+
+def test_a_checkpoint_that_the_file_names_is_missing_there(tmp_path: Path) -> None:
+    own = demo()
+    own.train_config.fine_tune_checkpoint = "/nowhere/ckpt-0"
+    own.train_config.fine_tune_checkpoint_version = 2
+    pipeline.write(tmp_path / "own.config", own)
+    values = {"name": "x", "pipeline_config": "own.config"}
+    (problem,) = [
+        p for p in missing_data(from_mapping(values, folder=tmp_path)) if "fine" in p.place
+    ]
+    at = line(tmp_path, "fine_tune_checkpoint:")
+    assert problem.place == f"{tmp_path}/own.config:{at}: train_config.fine_tune_checkpoint"
+    assert problem.what.startswith("/nowhere/ckpt-0: no such checkpoint (")

@@ -89,7 +89,7 @@ def test_a_version_other_than_v2_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         make_plan(spec)
     assert str(caught.value) == (
-        f"{tmp_path}/p.config: train_config: fine_tune_checkpoint_version is not V2, and "
+        f"{tmp_path}/p.config:160: train_config.fine_tune_checkpoint_version: is not V2, and "
         "TensorFlow 2 reads no other. Use a checkpoint that TensorFlow 2 saved, and write V2"
     )
     spec = demo(tmp_path, fine_tune_checkpoint="/c/ckpt-0", fine_tune_checkpoint_version=2)

@@ -250,6 +250,16 @@ ONE = {
         "s.yaml:4: train.fine_tune_type: does nothing without train.fine_tune_checkpoint. Name "
         "the checkpoint too, or remove the key",
     ),
+    "moments of a norm that takes none": (
+        "train: {norm: group, sync_batch_norm: true}",
+        "s.yaml:3: train.sync_batch_norm: norm group takes no statistics of the batch to share. "
+        "Remove it, or use another norm",
+    ),
+    "images of a norm that takes no moments": (
+        "train:\n  norm: frozen\n  statistics_images: 4",
+        "s.yaml:5: train.statistics_images: norm frozen takes no statistics of the batch. Remove "
+        "it, or use another norm",
+    ),
     "drawn and own data": (
         "data: {synthetic: {}, train: x}",
         "s.yaml:3: data.train: cannot be set together with data.synthetic, which names what it "

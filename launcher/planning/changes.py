@@ -5,15 +5,19 @@ something is saved or scored, how patient the supervisor is, where the steps are
 fields are what is trained; a run that changed them half-way is neither the one nor the other, and
 its results could not be compared with any.
 
+A new division of the same global batch is let through with a word of warning, where normalization
+of the same kind has its moments over another number of images by it.
+
 Fields whose value planning works out are judged by that value: `norm: auto` and `norm: batch` are
 the same where auto means batch. A pipeline.config is judged by its contents.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.odapi.protos import Message
+from launcher.planning.norm import is_trained
 from launcher.spec import JobSpec, plain
 
 SAFE = (
@@ -31,6 +35,8 @@ SAFE = (
 )
 """Fields, or whole sections, that --allow-change may change. The division among workers is among
 them because the global batch, which the derived values below hold, stays."""
+
+_DIVISION = ("batch.per_replica_batch", "cluster")
 
 _IDENTITY = ("apiVersion", "name", "run_dir")
 """Say where the run is, not what it is: a folder may have been moved."""
@@ -89,9 +95,12 @@ class Change:
     new: Any
     unsafe: str = ""
     """Why a run cannot be continued with it; empty: it can, when that is asked for."""
+    note: str = ""
+    """What it changes all the same."""
 
     def __str__(self) -> str:
-        return f"is {_text(self.new)}, the run has {_text(self.old)}"
+        note = f" ({self.note})" if self.note else ""
+        return f"is {_text(self.new)}, the run has {_text(self.old)}{note}"
 
 
 def changes(before: Planned, after: Planned) -> list[Change]:
@@ -102,7 +111,29 @@ def changes(before: Planned, after: Planned) -> list[Change]:
         found += _held_changes(before.config, after.config, {c.field for c in found})
     if not any(change.unsafe for change in found):  # else they follow from those
         found += in_pipeline[:_SHOWN]
-    return found
+    return _with_moments(found, before, after)
+
+
+def _with_moments(found: list[Change], before: Planned, after: Planned) -> list[Change]:
+    """The first change of the division says so when moments are of more or fewer images by it."""
+    old, new = _images_of_moments(before), _images_of_moments(after)
+    divides = [i for i, change in enumerate(found) if _below(change.field, _DIVISION)]
+    if old is None or new is None or old == new or not divides or any(c.unsafe for c in found):
+        return found
+    note = f"moments of normalization are of {new:,} images by it, the run's are of {old:,}"
+    first = divides[0]
+    return [*found[:first], replace(found[first], note=note), *found[first + 1 :]]
+
+
+def _images_of_moments(planned: Planned) -> int | None:
+    """None: nothing is taken over the images of a batch."""
+    config = planned.config
+    if config.get("norm") not in ("batch", "renorm", "moving") or not is_trained(
+        planned.pipeline.model
+    ):
+        return None
+    images = config.get("statistics_images") or config["per_replica_batch"]
+    return int(images * (config["replicas"] if config.get("sync_batch_norm") else 1))
 
 
 def _spec_changes(before: Planned, after: Planned, same_model: bool) -> Iterator[Change]:

@@ -70,7 +70,7 @@ def norm_of(
     synchronised = split.replicas > 1 and (own if sync is None else sync)
     images = _alone(spec, split) * (split.replicas if synchronised else 1)
     wanted = _wanted(source)
-    trained = _is_trained(model)
+    trained = is_trained(model)
     if not trained:
         _refuse_statistics_of(spec, source)
     asked = spec.train.norm
@@ -155,7 +155,7 @@ def _always_synchronised(model: Message) -> bool:
     )
 
 
-def _is_trained(model: Message) -> bool:
+def is_trained(model: Message) -> bool:
     """Frozen statistics do not depend on the batch."""
     kind = model.WhichOneof("model")
     if kind == "faster_rcnn":

@@ -99,6 +99,26 @@ def test_synchronised_statistics_follow_from_the_division(tmp_path: Path) -> Non
     assert [c.field for c in changes(before, after) if c.unsafe] in ([], ["train.norm"])
 
 
+def test_moments_of_another_number_of_images_are_told(tmp_path: Path) -> None:
+    """Once, and not where a replica's images are taken together with the others'."""
+    before = planned(tmp_path)
+    (change,) = changes(before, planned(tmp_path, "batch.per_replica_batch=32"))
+    note = "moments of normalization are of 32 images by it, the run's are of 16"
+    assert change == Change("batch.per_replica_batch", 16, 32, note=note)
+    assert str(change) == f"is 32, the run has 16 ({note})"
+    one = planned(tmp_path, "cluster.workers=1", "batch.per_replica_batch=64")
+    assert [bool(c.note) for c in changes(before, one)] == [True, False]
+    assert [c.note for c in changes(before, planned(tmp_path, "batch.per_replica_batch=8"))] == [""]
+    frozen = {"norm": "frozen"}
+    without = [
+        planned(tmp_path, f"batch.per_replica_batch={images}", train=frozen) for images in (16, 32)
+    ]
+    assert [c.note for c in changes(*without)] == [""]
+    for of in (before, one):
+        of.pipeline.model.ssd.freeze_batchnorm = True
+    assert [c.note for c in changes(before, one)] == ["", ""]
+
+
 def test_a_pipeline_config_is_judged_by_its_contents(tmp_path: Path) -> None:
     demo = Path(__file__).resolve().parents[2] / "configs" / "demo.config"
     copies = [tmp_path / "a.config", tmp_path / "b.config"]

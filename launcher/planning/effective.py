@@ -78,14 +78,6 @@ def set_sync_batch_norm(model: Message, wanted: bool) -> None:
             getattr(hyperparams, then).CopyFrom(kept)
 
 
-def can_synchronise(model: Message) -> bool:
-    """Whether any layer has one of the two fields."""
-    return any(
-        h.HasField("batch_norm") or h.HasField("sync_batch_norm")
-        for h in _all_of(model, "Hyperparams")
-    )
-
-
 def is_synchronised(model: Message) -> bool:
     return any(h.HasField("sync_batch_norm") for h in _all_of(model, "Hyperparams"))
 

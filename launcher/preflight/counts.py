@@ -26,15 +26,17 @@ _SHOWN = 3
 
 def judge(read: DataRead, place: Place, workers: int) -> Iterator[Finding]:
     for split in read.splits:
-        yield from _expected(split, place)
+        yield from _expected(read, split, place)
         yield from _empty(split)
         yield from _uneven(split, place)
     yield from _few_files(read.train, place, workers)
 
 
-def _expected(split: Split, place: Place) -> Iterator[Finding]:
+def _expected(read: DataRead, split: Split, place: Place) -> Iterator[Finding]:
     count, expected = split.count, split.expected
-    if not split.is_known or not expected or count == expected or shards.explains_count(split):
+    if not split.is_known or not expected or count == expected:
+        return
+    if shards.explains_count(read, split):
         return
     share = count / expected
     severity = _severity(split, share)

@@ -40,6 +40,11 @@ class ShardSet:
     """Of the named ones."""
 
     @property
+    def key(self) -> tuple[Path, str, str, int, str]:
+        """What no other set has."""
+        return self.folder, self.stem, self.end, self.width, self.total
+
+    @property
     def name(self) -> tuple[Path, str, str]:
         """What two conversions of one set have in common."""
         return self.folder, self.stem, self.end

@@ -1,6 +1,7 @@
 """data-shards: are the files all of the set, and of one set only?"""
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from launcher.preflight import data_cost
@@ -12,6 +13,9 @@ from launcher.preflight.shard_sets import ShardSet
 NAME = "data-shards"
 SERIOUS_SHARE = 0.1
 """Of the set's files that are nowhere: a copy that was cut short, no lost file or two."""
+HALF = 0.5
+"""Whoever divides one set by shard number chose the shards: less than half of those that are left
+for train is a mistake all the same."""
 UNKNOWN = 0.5
 """What a wrong score counts beside a wrong training, in the order of findings."""
 _SHOWN = 5
@@ -21,12 +25,12 @@ Place = Callable[[str], str]
 
 
 def judge(read: DataRead, place: Place) -> Iterator[Finding]:
-    for split in read.splits:
+    for split, other in _each(read):
         yield from _missing(split, place)
         for one in split.sets:
-            yield from _unnamed(split, one, place)
-            yield from _absent(split, one, place)
-        yield from _two_of_a_name(split, place)
+            yield from _unnamed(split, one, other, place)
+            yield from _absent(split, one, other, place)
+        yield from _two_of_a_name(split, other, place)
     shared = list(_shared(read, place))
     yield from shared
     if not shared:
@@ -34,10 +38,37 @@ def judge(read: DataRead, place: Place) -> Iterator[Finding]:
             yield from _two_in_a_pattern(split, place)
 
 
-def explains_count(split: Split) -> bool:
+def explains_count(read: DataRead, split: Split) -> bool:
     """Whether a finding of this module tells why the count is not the expected one."""
-    partial = any((one.is_certain and one.unnamed) or one.absent for one in split.sets)
+    other = read.val if split is read.train else read.train
+    partial = any(
+        (one.is_certain and _left(split, one, other)) or (one.absent and not _told(one, other))
+        for one in split.sets
+    )
     return partial or bool(_same_name(split))
+
+
+def _each(read: DataRead) -> tuple[tuple[Split, Split], ...]:
+    """Each set and the other one."""
+    return (read.train, read.val), (read.val, read.train)
+
+
+def _partner(one: ShardSet, other: Split) -> ShardSet | None:
+    """What the other set names of the same files: they are divided by shard number."""
+    return next((its for its in other.sets if its.key == one.key), None)
+
+
+def _told(one: ShardSet, other: Split) -> bool:
+    """Whether what is wrong with files of both sets is said of train, once."""
+    return other.key == "data.train" and _partner(one, other) is not None
+
+
+def _left(split: Split, one: ShardSet, other: Split) -> int:
+    """Shards that lie there and that neither set names, as far as this one should."""
+    if _told(one, other):
+        return 0
+    partner = _partner(one, other)
+    return len(one.beside - one.named - (partner.named if partner else frozenset()))
 
 
 def _missing(split: Split, place: Place) -> Iterator[Finding]:
@@ -53,11 +84,17 @@ def _missing(split: Split, place: Place) -> Iterator[Finding]:
         )
 
 
-def _unnamed(split: Split, one: ShardSet, place: Place) -> Iterator[Finding]:
-    """Shards that lie beside the named ones."""
-    if not one.unnamed or not one.is_certain:
+def _unnamed(split: Split, one: ShardSet, other: Split, place: Place) -> Iterator[Finding]:
+    """Shards that lie beside the named ones, and are not the other set's."""
+    left = _left(split, one, other)
+    if not left or not one.is_certain:
         return
-    part = f"{len(one.named):,} of {one.size:,} shards"
+    partner = _partner(one, other)
+    theirs = partner.named - one.named if partner else frozenset()
+    size = one.size - len(theirs)
+    part = f"{len(one.named):,} of {size:,} shards"
+    if partner:
+        part += f" that {other.name} does not name"
     if split.expected == split.count:
         yield Finding(
             NAME, Severity.INFO, place(split.key),
@@ -66,24 +103,36 @@ def _unnamed(split: Split, one: ShardSet, place: Place) -> Iterator[Finding]:
             "Nothing",
         )  # fmt: skip
         return
-    whole, about = _whole(split, one)
-    share = one.images / whole if whole else len(one.named) / one.size
+    whole, about = _whole(split, one, partner)
+    share = one.images / whole if whole else len(one.named) / size
+    serious = bool(one.total) and (partner is None or share < HALF)
     yield Finding(
         NAME,
-        Severity.ERROR if one.total else Severity.WARNING,
+        Severity.ERROR if serious else Severity.WARNING,
         place(split.key),
         f"{part}, {one.images:,} of {about}{whole:,} images: {percent(share)}",
         _cost(split, share),
-        f"Name all of them: {one.pattern}",
-        (f"{split.key}={one.pattern}",) if len(split.sets) == 1 else (),
+        f"Name the other {many(left, 'shard')} too, unless they are kept for a test"
+        if partner
+        else f"Name all of them: {one.pattern}",
+        _edit(split, one, other) if len(split.sets) == 1 else (),
     )
 
 
-def _whole(split: Split, one: ShardSet) -> tuple[int, str]:
-    """Images of the whole set; "about " when they are inferred from the size of the files."""
+def _edit(split: Split, one: ShardSet, other: Split) -> tuple[str, ...]:
+    """The whole set for `split`, unless the other set has a file of it."""
+    if any(fnmatchcase(str(file.path), one.pattern) for file in other.files):
+        return ()
+    return (f"{split.key}={one.pattern}",)
+
+
+def _whole(split: Split, one: ShardSet, partner: ShardSet | None) -> tuple[int, str]:
+    """Images of the whole set, without the other set's; "about " when they are inferred from the
+    size of the files."""
     if split.expected and len(split.sets) == 1:
         return split.expected, ""
-    return round(one.images * one.beside_bytes / max(1, one.named_bytes)), "about "
+    mine = one.beside_bytes - (partner.named_bytes if partner else 0)
+    return round(one.images * max(mine, one.named_bytes) / max(1, one.named_bytes)), "about "
 
 
 def _cost(split: Split, share: float) -> Cost:
@@ -95,10 +144,10 @@ def _cost(split: Split, share: float) -> Cost:
     )
 
 
-def _absent(split: Split, one: ShardSet, place: Place) -> Iterator[Finding]:
+def _absent(split: Split, one: ShardSet, other: Split, place: Place) -> Iterator[Finding]:
     """Numbers that the names promise, and that are nowhere."""
     absent = one.absent
-    if not absent or split.expected == split.count:
+    if not absent or _told(one, other) or split.expected == split.count:
         return
     share = len(absent) / one.size
     serious = share >= SERIOUS_SHARE or split.key == "data.val"
@@ -125,7 +174,7 @@ def _same_name(split: Split) -> list[list[ShardSet]]:
     return [sets for sets in found.values() if len(sets) > 1]
 
 
-def _two_of_a_name(split: Split, place: Place) -> Iterator[Finding]:
+def _two_of_a_name(split: Split, other: Split, place: Place) -> Iterator[Finding]:
     for sets in _same_name(split):
         each = " and ".join(f"{len(one.named):,} of {one.size:,}" for one in sets)
         images = " + ".join(f"{one.images:,}" for one in sets)
@@ -139,7 +188,7 @@ def _two_of_a_name(split: Split, place: Place) -> Iterator[Finding]:
             f"{images} images",
             Cost("the same images twice, or with the labels of an older conversion", 0.5),
             f"Name one of them, as {best.pattern}, or remove the other",
-            (f"{split.key}={best.pattern}",) if only else (),
+            _edit(split, best, other) if only else (),
         )
 
 

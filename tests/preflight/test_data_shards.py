@@ -139,3 +139,31 @@ def test_a_set_whose_name_has_wildcards(data: Any) -> None:
     (found,) = shard_sets(frames)
     assert found.pattern.endswith("a[[]1]-?????-of-00002")
     assert found.unnamed == 1
+
+
+@pytest.mark.parametrize("form", ["all.record-0000{}-of-00005", "fold_{}.tfrecord"])
+def test_a_set_divided_by_shard_number(data: Any, form: str) -> None:
+    """Four shards to train on and one to score on are all of the set."""
+    for index in range(5):
+        shutil.copy(data.path("train", index % 4), data.folder / form.format(index))
+    train, val = (str(data.folder / form.format(part)) for part in ("[0-3]", "4"))
+    assert not data.find(NAME, train=train, val=val)
+    assert not data.find(NAME, train=val, val=train)
+    left = data.find(NAME, train=str(data.folder / form.format("[0-2]")), val=val)
+    assert [f.severity for f in left] == [Severity.WARNING]  # one kept for a test, perhaps
+    assert left[0].evidence == "3 of 4 shards that val does not name, 15 of about 20 images: 75 %"
+    first = data.find(NAME, train=str(data.folder / form.format("0")), val=val)
+    serious = Severity.ERROR if "-of-" in form else Severity.WARNING
+    assert [f.severity for f in first] == [serious]
+    assert not first[0].edits + left[0].edits  # never a file of val for train
+    (part,) = (f for f in data.find(NAME, train=val, val=val) if "shards" in f.evidence)
+    assert not part.edits
+
+
+def test_a_remedy_matches_no_file_of_the_other_set(data: Any) -> None:
+    for index in range(4):
+        shutil.copy(data.path("train", index), data.folder / f"part_{index}.tfrecord")
+    other = shutil.copy(data.path("val", 0), data.folder / "part_v.tfrecord")
+    (found,) = data.find(NAME, train=str(data.folder / "part_0.tfrecord"), val=str(other))
+    assert found.evidence.startswith("1 of 4 shards")
+    assert not found.edits

@@ -7,6 +7,7 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from launcher.records.frames import Frames
@@ -67,9 +68,12 @@ class ShardSet:
         return len(self.beside - self.named)
 
     @property
-    def absent(self) -> list[int]:
-        """Numbers that are nowhere."""
-        return sorted(set(range(int(self.total))) - self.beside) if self.total else []
+    def absent(self) -> int:
+        """How many numbers are nowhere. One name may promise any number of files."""
+        return self.size - sum(number < self.size for number in self.beside) if self.total else 0
+
+    def first_absent(self, count: int) -> list[int]:
+        return list(islice((n for n in range(self.size) if n not in self.beside), count))
 
     @property
     def pattern(self) -> str:

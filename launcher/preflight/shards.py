@@ -149,16 +149,16 @@ def _absent(split: Split, one: ShardSet, other: Split, place: Place) -> Iterator
     absent = one.absent
     if not absent or _told(one, other) or split.expected == split.count:
         return
-    share = len(absent) / one.size
+    share = absent / one.size
     serious = share >= SERIOUS_SHARE or split.key == "data.val"
-    shown = ", ".join(f"{number:0{one.width}d}" for number in absent[:_SHOWN])
-    more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
-    are = "are" if len(absent) > 1 else "is"
+    shown = ", ".join(f"{number:0{one.width}d}" for number in one.first_absent(_SHOWN))
+    more = f" and {absent - _SHOWN:,} more" if absent > _SHOWN else ""
+    are = "are" if absent > 1 else "is"
     yield Finding(
         NAME,
         Severity.ERROR if serious else Severity.WARNING,
         place(split.key),
-        f"{len(absent):,} of {one.size:,} shards of {one.title} {are} not in {one.folder}: "
+        f"{absent:,} of {one.size:,} shards of {one.title} {are} not in {one.folder}: "
         f"{shown}{more}",
         _cost(split, 1 - share),
         "Copy or convert the missing files",

@@ -101,3 +101,14 @@ def test_a_label_map_that_cannot_be_read(data: Any) -> None:
     assert len(errors) == 1
     assert "not a label map" in errors[0].evidence
     assert errors[0].severity is Severity.ERROR
+
+
+def test_an_id_of_ten_digits(data: Any) -> None:
+    """Counted, not listed: that ended in no memory."""
+    more = '\nitem { id: 2000000000 name: "ox" }'
+    path = data.folder / "labels.pbtxt"
+    path.write_text(path.read_text() + more)
+    (found,) = (f for f in data.find(NAME) if "ids without" in f.evidence)
+    assert found.evidence == "ids without a class: 4, 5, 6, 7, 8, 9, 10, 11 and 1,999,999,988 more"
+    assert found.severity is Severity.WARNING
+    assert found.remedy == "Number the classes from 1 without a gap"

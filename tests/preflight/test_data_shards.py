@@ -167,3 +167,12 @@ def test_a_remedy_matches_no_file_of_the_other_set(data: Any) -> None:
     (found,) = data.find(NAME, train=str(data.folder / "part_0.tfrecord"), val=str(other))
     assert found.evidence.startswith("1 of 4 shards")
     assert not found.edits
+
+
+def test_a_name_that_promises_any_number_of_files(data: Any) -> None:
+    """Counted, not listed: ten digits in a name ended in no memory."""
+    for number in (0, 2):
+        shutil.copy(data.path("train", 0), data.folder / f"a.record-{number:05d}-of-9999999999")
+    (found,) = data.find(NAME, train=str(data.folder / "a.record-*"))
+    assert found.evidence.startswith("9,999,999,997 of 9,999,999,999 shards")
+    assert found.evidence.endswith(": 00001, 00003, 00004, 00005, 00006 and 9,999,999,992 more")

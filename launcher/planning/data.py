@@ -17,6 +17,10 @@ from launcher.spec.fields import absolute, absolute_pattern, is_url
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 """What the published files have in place of a path."""
 
+UNSET = "is not set"
+NAME_RECORDS = "Name the record files, as *.record-*"
+NAME_LABELS = "Name a label map (.pbtxt)"
+
 V2 = 2
 """CheckpointVersion.V2 of train.proto."""
 _VERSION = "fine_tune_checkpoint_version"
@@ -115,7 +119,7 @@ def missing_data(spec: JobSpec) -> list[Problem]:
 
 def _missing_records(spec: JobSpec, field: str, patterns: tuple[str, ...]) -> list[Problem]:
     if not patterns:
-        return [spec.problem(field, "is not set", "Name the record files, as *.record-*")]
+        return [spec.problem(field, UNSET, NAME_RECORDS)]
     problems = []
     for pattern in patterns:
         try:
@@ -129,11 +133,11 @@ def _missing_records(spec: JobSpec, field: str, patterns: tuple[str, ...]) -> li
 
 def _missing_label_map(spec: JobSpec, path: str) -> list[Problem]:
     if not path:
-        return [spec.problem("data.label_map", "is not set", "Name a label map (.pbtxt)")]
+        return [spec.problem("data.label_map", UNSET, NAME_LABELS)]
     if is_url(path) or Path(path).is_file():
         return []
     what = "is a folder" if Path(path).is_dir() else "no such file"
-    return [spec.problem("data.label_map", f"{path}: {what}", "Name a label map (.pbtxt)")]
+    return [spec.problem("data.label_map", f"{path}: {what}", NAME_LABELS)]
 
 
 def _flaw(checkpoint: str) -> tuple[str, str] | None:

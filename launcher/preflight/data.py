@@ -1,9 +1,11 @@
 """All checks of the data: read once, judged by each module in turn."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.odapi import pipeline as pipelines
 from launcher.planning import Plan
+from launcher.planning.data import NAME_LABELS, NAME_RECORDS, UNSET
 from launcher.preflight import boxes, counts, faults, images, labels, shards
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import SAMPLE, DataRead, Split, read_data
@@ -75,6 +77,7 @@ def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
     pipeline = pipelines.parse(plan.pipeline_text, plan.name)
     published = plan.recipe is not None and plan.data.dataset == "coco2017"
     return [
+        *_unset(plan, read, place),
         *shards.judge(read, place),
         *counts.judge(read, place, plan.workers),
         *faults.judge(read, allowed),
@@ -93,6 +96,16 @@ def _unnamed(place: Place) -> Finding:
         Cost("what the data would cost is not known"),
         "Name the record files in data.train and data.val, as *.record-*",
     )
+
+
+def _unset(plan: Plan, read: DataRead, place: Place) -> Iterator[Finding]:
+    """What `submit` misses of data that is named in part."""
+    keys = [(shards.NAME, s.key, NAME_RECORDS) for s in read.splits if not s.patterns]
+    if not plan.data.label_map:
+        keys.append((labels.NAME, "data.label_map", NAME_LABELS))
+    for name, key, remedy in keys:
+        cost = Cost("the run cannot start", 1.0)
+        yield Finding(name, Severity.ERROR, place(key), f"{key} {UNSET}", cost, remedy)
 
 
 def _summary(split: Split) -> SplitSummary:

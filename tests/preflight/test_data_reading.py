@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
+from launcher import recipes
 from launcher.errors import DataError
-from launcher.preflight import reading
+from launcher.odapi import pipeline
+from launcher.planning import make_plan, missing_data
+from launcher.preflight import Options, Severity, check, reading
 from launcher.preflight.contents import Contents
 from launcher.preflight.reading import read_data
 from launcher.records import read_records
 from launcher.records.frames import read_frames
+from launcher.spec import load
 
 
 def test_frames_are_those_that_a_reader_finds(data: Any) -> None:
@@ -114,3 +119,35 @@ def test_memory_stays_flat(data: Any) -> None:
         assert peak < 8 << 20
     assert read.train.count == 40 * 64 * 5
     assert kept[1] - kept[0] < 30 * (64 * 5) * 32
+
+
+@pytest.mark.parametrize("key", ["data.train", "data.val", "data.label_map"])
+def test_what_alone_is_not_named_stops_the_run(data: Any, key: str) -> None:
+    """As `submit` says it."""
+    unset = {key.partition(".")[2]: None}
+    found = data.check(**unset).findings
+    errors = [f for f in found if f.severity is Severity.ERROR]
+    assert [f.evidence for f in errors] == [f"{key} is not set"]
+    (problem,) = missing_data(data.plan(**unset).spec)
+    assert (problem.place, problem.remedy) == (errors[0].place, errors[0].remedy)
+
+
+@pytest.mark.parametrize("reader", ["train_input_reader", "eval_input_reader"])
+@pytest.mark.parametrize(
+    "unset", ['tf_record_input_reader { input_path: "" }', "external_input_reader {}"]
+)
+def test_a_reader_without_a_path(data: Any, tmp_path: Path, reader: str, unset: str) -> None:
+    message = recipes.get(data.recipe).build()
+    for name, split in (("train_input_reader", "train"), ("eval_input_reader", "val")):
+        one = message.eval_input_reader[0] if split == "val" else message.train_input_reader
+        path = str(data.folder / f"{split}.record-*")
+        written = f'tf_record_input_reader {{ input_path: "{path}" }}' if name != reader else unset
+        one.ClearField("tf_record_input_reader")
+        text_format.Merge(written, one)
+        one.label_map_path = str(data.folder / "labels.pbtxt")
+    pipeline.write(tmp_path / "pipeline.config", message)
+    report = check(make_plan(load(tmp_path / "pipeline.config")), Options())
+    key = {"train_input_reader": "data.train", "eval_input_reader": "data.val"}[reader]
+    (error,) = (f for f in report.errors if f.name == "data-shards")
+    assert error.evidence == f"{key} is not set"
+    assert error.place.endswith(f"{reader}.input_path")

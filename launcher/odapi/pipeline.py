@@ -78,6 +78,19 @@ def write(path: Path, pipeline: Message) -> None:
     write_text(path, to_text(pipeline))
 
 
+def line_of(text: str, section: str, field: str) -> int | None:
+    """The line (from 1) of the first `field` below the first `section` of a pipeline.config."""
+    start = re.compile(rf"^\s*{re.escape(section)}\b")
+    wanted = re.compile(rf"\b{re.escape(field)}\s*[:{{<]")
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.partition("#")[0]
+        inside = inside or bool(start.match(code))
+        if inside and wanted.search(code):
+            return number
+    return None
+
+
 def _reason(error: str) -> str:
     """The parser's reason without the position and the echo of the whole line before it."""
     error = re.sub(r"^\d+:\d+ : ", "", error)

@@ -6,6 +6,7 @@ from typing import Any
 
 from launcher.errors import DataError, Problem, SpecError
 from launcher.odapi import label_map as label_maps
+from launcher.odapi import pipeline as pipelines
 from launcher.odapi.protos import Message
 from launcher.planning.schedule import start_of
 from launcher.planning.source import Source, source_of
@@ -13,6 +14,7 @@ from launcher.records import checkpoint as checkpoints
 from launcher.records.files import expand
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec.fields import absolute, absolute_pattern, is_url
+from launcher.spec.problems import did_you_mean
 
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 """What the published files have in place of a path."""
@@ -23,7 +25,10 @@ NAME_LABELS = "Name a label map (.pbtxt)"
 
 V2 = 2
 """CheckpointVersion.V2 of train.proto."""
-_VERSION = "fine_tune_checkpoint_version"
+_VERSION, _TYPE = "fine_tune_checkpoint_version", "fine_tune_checkpoint_type"
+
+KINDS = ("classification", "detection", "full")
+"""Of a starting checkpoint, as the OD API names them."""
 
 _COCO2017 = {"train_images": 118_287, "val_images": 5_000}
 """Images of COCO 2017 (cocodataset.org)."""
@@ -80,7 +85,8 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
 def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
     """The spec's checkpoint, else the one that the user's own file names; never a placeholder.
 
-    Raises SpecError for a file that says that its checkpoint is of version V1.
+    Raises SpecError for a file that says that its checkpoint is of version V1, or of a kind that
+    the OD API does not know.
     """
     if spec.train.fine_tune_checkpoint and spec.train.fine_tune_type:
         return FineTune(spec.train.fine_tune_checkpoint, spec.train.fine_tune_type)
@@ -90,10 +96,14 @@ def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
         return None
     if config.HasField(_VERSION) and config.fine_tune_checkpoint_version != V2:
         what = "is not V2, and TensorFlow 2 reads no other"
-        place = source.place("train_config", _VERSION)
         remedy = "Use a checkpoint that TensorFlow 2 saved, and write V2"
-        raise SpecError([Problem(place, what, remedy)])
-    return FineTune(checkpoint, start_of(config))
+        raise SpecError([Problem(source.place("train_config", _VERSION), what, remedy)])
+    kind = start_of(config)
+    if kind not in KINDS:
+        what = f'"{kind}" is none of {", ".join(KINDS)}'
+        place = source.place("train_config", _TYPE)
+        raise SpecError([Problem(place, what, did_you_mean(kind, list(KINDS)))])
+    return FineTune(checkpoint, kind)
 
 
 def missing_data(spec: JobSpec) -> list[Problem]:

@@ -1,6 +1,5 @@
 """Subject: what was read of a job's configuration. The checks of it are functions of this alone."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +97,7 @@ class Subject:
 
     def place_in_file(self, section: str, field: str) -> str:
         """`pipeline.config:152: train_config.batch_size`; no line where it is not written."""
-        line = line_of(self.file_text, section, field)
+        line = pipelines.line_of(self.file_text, section, field)
         name = Path(self.source.file).name if self.source.file else self.source.reference_place
         dotted = f"{section}.{field}"
         return f"{name}:{line}: {dotted}" if line else f"{name}: {dotted}"
@@ -142,16 +141,3 @@ def subject_of(plan: Plan, *, weights_here: bool = True) -> Subject:
     readable = weights_here and bool(start) and not is_url(start)
     weights = read_weights(start) if readable else None
     return Subject(plan, source, text, weights)
-
-
-def line_of(text: str, section: str, field: str) -> int | None:
-    """The line (from 1) of the first `field` below the first `section` of a pipeline.config."""
-    start = re.compile(rf"^\s*{re.escape(section)}\b")
-    wanted = re.compile(rf"\b{re.escape(field)}\s*[:{{<]")
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        code = line.partition("#")[0]
-        inside = inside or bool(start.match(code))
-        if inside and wanted.search(code):
-            return number
-    return None

@@ -84,6 +84,13 @@ def demo(folder: Path, **train_config: object) -> JobSpec:
     return load(folder / "p.config", ("batch.per_replica_batch=8",))
 
 
+def line_with(folder: Path, text: str) -> str:
+    """The file and the number of its only line with this text."""
+    lines = (folder / "p.config").read_text().splitlines()
+    (number,) = (n for n, line in enumerate(lines, 1) if text in line)
+    return f"{folder}/p.config:{number}"
+
+
 def test_a_version_other_than_v2_is_refused(tmp_path: Path) -> None:
     spec = demo(tmp_path, fine_tune_checkpoint="/c/model.ckpt", fine_tune_checkpoint_version=1)
     with pytest.raises(SpecError) as caught:
@@ -94,6 +101,22 @@ def test_a_version_other_than_v2_is_refused(tmp_path: Path) -> None:
     )
     spec = demo(tmp_path, fine_tune_checkpoint="/c/ckpt-0", fine_tune_checkpoint_version=2)
     assert make_plan(spec).fine_tune is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("clasification", "Did you mean classification?"),
+        ("fine_tune", "Known here: classification, detection, full"),
+    ],
+)
+def test_a_kind_that_nobody_restores_is_refused(tmp_path: Path, kind: str, remedy: str) -> None:
+    spec = demo(tmp_path, fine_tune_checkpoint="/c/ckpt-0", fine_tune_checkpoint_type=kind)
+    with pytest.raises(SpecError) as caught:
+        make_plan(spec)
+    place = f"{line_with(tmp_path, '_type')}: train_config.fine_tune_checkpoint_type"
+    known = "is none of classification, detection, full"
+    assert str(caught.value) == f'{place}: "{kind}" {known}. {remedy}'
 
 
 def test_frozen_variables_reach_the_workers(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from launcher.preflight.data_cost import percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import DataRead, Split
 from launcher.preflight.shards import Place
+from launcher.preflight.subject import Subject
 
 NAME = "labels"
 MANY_ABSENT = 0.5
@@ -112,6 +113,32 @@ def _head(read: DataRead, classes: int | None, place: Place) -> Iterator[Finding
         else Cost(f"hardly anything: {classes - highest} outputs that never learn a class"),
         f"Set data.num_classes to {highest}" if few else "Nothing",
         (f"data.num_classes={highest}",) if few else (),
+    )
+
+
+def of_file(subject: Subject, read: DataRead) -> Iterator[Finding]:
+    """The user's own file against the map whose number of classes this run has in its place."""
+    file, spec = subject.file, subject.spec
+    if file is None or spec.data.num_classes or not read.labels.names:
+        return
+    own, run = model_classes(file), model_classes(subject.effective)
+    if own is None or own == run:
+        return
+    highest = max(read.labels.names)
+    lost = sum(id_ > own for id_ in read.labels.names) / len(read.labels.names)
+    few = own < highest
+    text = f"as the OD API reads it, {percent(lost)} of the classes have no output" if few else ""
+    other = f"; here it is another set than {subject.recipe}'s: no target mAP"
+    published = subject.source.recipe and subject.source.recipe.published_map
+    has_target = published is not None and subject.plan.target_map is None
+    yield Finding(
+        NAME,
+        Severity.WARNING if few else Severity.INFO,
+        subject.place_in_file("model", "num_classes"),
+        f"num_classes {own}, and the label map's highest id is {highest}: this run has {run}",
+        Cost((text or "outputs that never learn a class") + (other if has_target else ""), lost),
+        f"num_classes: {highest} in the file, or data.num_classes: {run}",
+        (f"data.num_classes={run}",) if few else (),
     )
 
 

@@ -78,6 +78,7 @@ def check(plan: Plan, options: Options) -> Report:
 
 def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequence[Finding]]":
     from launcher import preflight
+    from launcher.preflight import labels  # numpy
 
     if not options.data:
         storage = "on storage of the cluster, which this machine does not see"
@@ -93,7 +94,7 @@ def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequ
     except MissingExtraError as e:
         problem = e.problems[0]
         return None, [_not_looked_at(problem.what, problem.remedy)]
-    return found.summary, found.findings
+    return found.summary, [*found.findings, *labels.of_file(subject, found.read)]
 
 
 def _not_looked_at(what: str, remedy: str) -> Finding:

@@ -1,8 +1,14 @@
 """labels: records, label map and head."""
 
+from pathlib import Path
 from typing import Any
 
-from launcher.preflight import Severity
+import pytest
+
+from launcher.planning import make_plan
+from launcher.preflight import Finding, Options, Severity, check
+from launcher.spec import load
+from tests.preflight.own_files import own_file
 
 NAME = "labels"
 
@@ -112,3 +118,37 @@ def test_an_id_of_ten_digits(data: Any) -> None:
     assert found.evidence == "ids without a class: 4, 5, 6, 7, 8, 9, 10, 11 and 1,999,999,988 more"
     assert found.severity is Severity.WARNING
     assert found.remedy == "Number the classes from 1 without a gap"
+
+
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_the_number_of_the_file_itself(data: Any, tmp_path: Path, classes: int) -> None:
+    """The plan takes the map's number in its place."""
+
+    def change(message: Any) -> None:
+        message.model.ssd.num_classes = classes
+        message.train_input_reader.label_map_path = str(data.folder / "labels.pbtxt")
+        for name, reader in (
+            ("train", message.train_input_reader),
+            ("val", message.eval_input_reader[0]),
+        ):
+            path = str(data.folder / f"{name}.record-*")
+            reader.tf_record_input_reader.input_path[:] = [path]
+
+    path = own_file(tmp_path, change, recipe=data.recipe)
+    found = [f for f in _checked(path) if "num_classes" in f.evidence]
+    severities = {2: [Severity.WARNING], 3: [], 9: [Severity.INFO]}
+    assert [f.severity for f in found] == severities[classes]
+    for finding in found:
+        assert finding.evidence == (
+            f"num_classes {classes}, and the label map's highest id is 3: this run has 3"
+        )
+        assert ".config:" in finding.place
+        assert "no target mAP" in finding.cost.text
+    if classes == 2:
+        assert "33 % of the classes have no output" in found[0].cost.text
+        assert found[0].edits == ("data.num_classes=3",)
+        assert not [f for f in _checked(path, *found[0].edits) if "num_classes" in f.evidence]
+
+
+def _checked(path: Path, *overrides: str) -> tuple[Finding, ...]:
+    return check(make_plan(load(path, overrides)), Options()).findings

@@ -3,10 +3,23 @@
 The files are described in `contract.RunPaths`; the rules of reading them are here, once.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from launcher.contract import RunPaths
+from launcher.contract import COCO_NUMBERS, RunPaths
 from launcher.storage import read_jsonl
+
+TRAIN_NUMBERS = (
+    "time",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "images_per_second",
+    "input_share",
+    "own_seconds",
+)
+_LARGEST_STEP = 2**53
+"""A whole number that a float holds, on an axis."""
 
 
 def read_train_rows(paths: RunPaths) -> list[dict[str, Any]]:
@@ -16,13 +29,46 @@ def read_train_rows(paths: RunPaths) -> list[dict[str, Any]]:
     of weights that are gone.
     """
     rows: list[dict[str, Any]] = []
-    for row in read_jsonl(paths.train_metrics):
-        if not isinstance(row.get("step"), int):
-            continue
+    for row in read_all_train_rows(paths):
         while rows and rows[-1]["step"] >= row["step"]:
             rows.pop()
         rows.append(row)
     return rows
+
+
+def read_all_train_rows(paths: RunPaths) -> list[dict[str, Any]]:
+    """Those too that a restart made void, as they were written."""
+    rows = filter(_has_step, read_jsonl(paths.train_metrics))
+    return [_with_numbers(row, TRAIN_NUMBERS, "losses") for row in rows]
+
+
+def read_score_rows(paths: RunPaths) -> list[dict[str, Any]]:
+    """The rows of `eval.jsonl`: a score with a number for its mAP, or the `error` of one that
+    failed, as they were written."""
+    rows = filter(_has_step, read_jsonl(paths.eval_metrics))
+    sound = [_with_numbers(row, COCO_NUMBERS, "per_category") for row in rows]
+    return [row for row in sound if "error" in row or row.get("mAP") is not None]
+
+
+def _has_step(row: dict[str, Any]) -> bool:
+    step = row.get("step")
+    return isinstance(step, int) and not isinstance(step, bool) and 0 <= step <= _LARGEST_STEP
+
+
+def _with_numbers(row: dict[str, Any], fields: Sequence[str], parts: str) -> dict[str, Any]:
+    """Without what should be a number and is none, in `fields` and in the table `parts`. The files
+    are written by one process, but a disk or a person may have spoiled a line."""
+    row = {k: v for k, v in row.items() if k not in fields or _is_number_or_none(v)}
+    if parts in row:
+        table = row[parts] if isinstance(row[parts], dict) else {}
+        row[parts] = {k: v for k, v in table.items() if _is_number_or_none(v)}
+    return row
+
+
+def _is_number_or_none(value: Any) -> bool:
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _LARGEST_STEP
+    return value is None or isinstance(value, float)
 
 
 def read_bad_records(paths: RunPaths) -> dict[str, str]:

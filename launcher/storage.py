@@ -89,14 +89,16 @@ def append_jsonl(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a torn last line, as a killed writer leaves it, is passed over. Raises
-    StorageError."""
+    """All whole lines that are objects; others are passed over, as a torn last line that a killed
+    writer leaves. Raises StorageError."""
     rows = []
-    for line in (read_text(path) or "").splitlines():
+    for line in (read_text(path) or "").split("\n"):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(row, dict):
+            rows.append(row)
     return rows
 
 

@@ -20,7 +20,8 @@ from launcher.backends.processes import child_env, exit_text
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DataError, LauncherError, RunFailedError, WorkerExit
 from launcher.render import local as render
-from launcher.storage import peek_json, read_jsonl, storage_error
+from launcher.run_record import read_score_rows
+from launcher.storage import peek_json, storage_error
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -48,7 +49,7 @@ def score_once(plan: "Plan", prefix: str, say: Callable[[str], None]) -> dict[st
     if process is None:
         raise RunFailedError("has no evaluator", place=plan.name)
     code = _run([*process.argv, "--step", str(STEP)], process.env, say)
-    rows = read_jsonl(paths.eval_metrics)
+    rows = read_score_rows(paths)
     if code == 0 and rows:
         return rows[-1]
     told = peek_json(paths.failure("evaluator"))

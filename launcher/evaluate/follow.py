@@ -123,11 +123,11 @@ class Ledger:
 
     def _steps(self, listed: Collection[int], failed: bool) -> set[int]:
         rows = [row for row in read_jsonl(self._metrics) if ("error" in row) is failed]
-        lines = {row.get("step"): row.get("sha256") for row in rows}
+        lines = {row["step"]: row.get("sha256") for row in rows if isinstance(row.get("step"), int)}
         return {
             step
             for step, sha256 in lines.items()
-            if isinstance(step, int) and (step not in listed or self._digest(step) in (sha256, ""))
+            if step not in listed or self._digest(step) in (sha256, "")
         }
 
     def _digest(self, step: int) -> str:

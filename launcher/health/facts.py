@@ -10,8 +10,8 @@ from launcher.contract import RunPaths, State
 from launcher.errors import LauncherError
 from launcher.odapi import pipeline
 from launcher.odapi.schedule import rate_at
-from launcher.run_record import read_train_rows
-from launcher.storage import read_json, read_jsonl
+from launcher.run_record import read_score_rows, read_train_rows
+from launcher.storage import read_json
 
 TRAIN = "metrics/train.jsonl"
 ENOUGH = 40
@@ -66,7 +66,7 @@ def read_facts(paths: RunPaths) -> Facts:
         beats = _beats(paths, int(plan.get("workers") or 1), status.get("attempt"))
     return Facts(
         rows=read_train_rows(paths),
-        scores=[row for row in read_jsonl(paths.eval_metrics) if "mAP" in row and "step" in row],
+        scores=[row for row in read_score_rows(paths) if row.get("mAP") is not None],
         beats=beats,
         global_batch=int(plan.get("global_batch") or 1),
         warmup_steps=int(plan.get("warmup_steps") or 0),

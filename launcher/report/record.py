@@ -9,7 +9,7 @@ from typing import Any
 from launcher.contract import RunPaths, State
 from launcher.preflight.finding import Finding
 from launcher.report.results import Results, read_results
-from launcher.run_record import read_train_rows
+from launcher.run_record import read_all_train_rows, read_train_rows
 from launcher.storage import read_json, read_jsonl
 
 HASH_DIGITS = 16
@@ -107,9 +107,9 @@ def read_record(
         status=_dict(read_json(paths.status)),
         plan=_dict(read_json(paths.plan)),
         train=read_train_rows(paths),
-        all_train=[r for r in read_jsonl(paths.train_metrics) if isinstance(r.get("step"), int)],
-        events=[row for row in read_jsonl(paths.events) if isinstance(row, dict)],
-        provenance=[row for row in read_jsonl(paths.provenance) if isinstance(row, dict)],
+        all_train=read_all_train_rows(paths),
+        events=read_jsonl(paths.events),
+        provenance=read_jsonl(paths.provenance),
         examples=_dict(read_json(paths.examples)),
         checked=[f for f in _dict(checked).get("findings") or () if isinstance(f, dict)],
         health=health,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.contract import COCO_NUMBERS, RunPaths, State
-from launcher.run_record import damaged_checkpoints, read_bad_records
-from launcher.storage import read_json, read_jsonl
+from launcher.run_record import damaged_checkpoints, read_bad_records, read_score_rows
+from launcher.storage import read_json
 
 POINTS = 100
 """COCO points in an mAP of 1: targets are points, scores are fractions."""
@@ -70,7 +70,7 @@ def reaches(score: float, target_map: float, tolerance: float) -> bool:
 
 
 def read_results(paths: RunPaths, name: str, state: State) -> Results:
-    lines = read_jsonl(paths.eval_metrics)
+    lines = read_score_rows(paths)
     plan = read_json(paths.plan)
     plan = plan if isinstance(plan, dict) else {}
     config = plan.get("worker_config") or {}
@@ -89,22 +89,18 @@ def read_results(paths: RunPaths, name: str, state: State) -> Results:
 
 def _rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """By step; a checkpoint scored twice counts as it was scored last."""
-    by_step = {row["step"]: row for row in lines if _is_score(row)}
+    by_step = {row["step"]: row for row in lines if row.get("mAP") is not None}
     return [_ordered(by_step[step]) for step in sorted(by_step)]
 
 
 def _failures(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """By step; what is said last of a step counts."""
-    last = {row["step"]: row for row in lines if isinstance(row, dict) and "step" in row}
+    last = {row["step"]: row for row in lines}
     return [
         {"step": step, "error": last[step]["error"]}
         for step in sorted(last)
         if "error" in last[step]
     ]
-
-
-def _is_score(row: Any) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("step"), int) and "mAP" in row
 
 
 def _ordered(row: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,16 @@ def _recipe_names(incomplete: str) -> list[str]:
     return [name for name in recipes.names() if name.startswith(incomplete)]
 
 
+_MOST_MEMORY = 1e6
+"""GiB of an accelerator: far above any, and far below what a float cannot count images in."""
+
+
+def _memory(gib: float | None) -> float | None:
+    if gib is not None and not 0 < gib <= _MOST_MEMORY:  # NaN is neither
+        raise typer.BadParameter(f"{gib:g} is no memory in GiB: use one above 0, as 24")
+    return gib
+
+
 SpecFile = Annotated[
     Path,
     typer.Argument(metavar="SPEC", help="A job spec (YAML), or a bare pipeline.config."),
@@ -68,7 +78,7 @@ GpuMemory = Annotated[
     typer.Option(
         "--gpu-memory",
         metavar="GIB",
-        min=0,
+        callback=_memory,
         help="Memory of one accelerator, as 24: do the images of a replica fit?",
     ),
 ]

@@ -322,3 +322,13 @@ def test_bad_input_is_a_finding_or_one_message(
     else:
         assert done.returncode == 0
         assert _ABOUT_THE_RUN.search(name + case.says), (name, case.says)
+
+
+@pytest.mark.parametrize("gib", ["inf", "1e999", "nan", "0", "-3", "1e308"])
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_no_memory_at_all(inside: Launcher, good: Path, command: str, gib: str) -> None:
+    done = inside(command, "good.yaml", "--gpu-memory", gib)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "Invalid value for '--gpu-memory': " in line
+    assert "is no memory in GiB: use one above 0, as 24" in line

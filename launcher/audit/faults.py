@@ -15,10 +15,14 @@ from launcher.preflight.images import MODES, other_sizes
 from launcher.preflight.reading import DataRead, Split
 from launcher.records import record_place
 
+FILE = "file"
+"""The kind of a fault of a whole file, whose record and offset are 0."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """`kind`: frame, record, image, source_id, boxes, labels, size, colours, duplicate or leak."""
+    """`kind`: file, frame, record, image, source_id, boxes, labels, size, colours, duplicate or
+    leak."""
 
     split: str
     severity: Severity
@@ -44,7 +48,8 @@ class Entry:
         }
 
     def __str__(self) -> str:
-        place = record_place(self.path, self.record, self.offset)
+        is_file = self.kind == FILE
+        place = str(self.path) if is_file else record_place(self.path, self.record, self.offset)
         named = f", source id {self.source_id}" if self.source_id else ""
         return f"{self.severity} {place}{named}: {self.what}. {self.remedy}"
 
@@ -60,6 +65,7 @@ def entries(read: DataRead) -> list[Entry]:
 
 
 def _of_split(split: Split) -> Iterator[Entry]:
+    yield from _files(split)
     for fault in split.contents.faults:
         yield Entry(
             split.name, Severity.ERROR, fault.kind, fault.path, fault.number, fault.offset,
@@ -67,6 +73,18 @@ def _of_split(split: Split) -> Iterator[Entry]:
         )  # fmt: skip
     yield from _odd(split)
     yield from _repeated(split)
+
+
+def _files(split: Split) -> Iterator[Entry]:
+    """Those that `submit` refuses whole: empty ones, and what cannot be opened."""
+    whole = (split.name, Severity.ERROR, FILE)
+    for file in split.files:
+        if file.file_bytes == 0:
+            remedy = "Copy or convert it again, or leave the file out"
+            yield Entry(*whole, file.path, 0, 0, "", "an empty shard", remedy)
+    for error in split.missing:
+        problem = error.problems[0]
+        yield Entry(*whole, Path(problem.place), 0, 0, "", problem.what, problem.remedy)
 
 
 def _odd(split: Split) -> Iterator[Entry]:

@@ -92,8 +92,9 @@ def audit(
     from launcher import audit as audits
 
     _, read = audits.read(load(spec, overrides, None, None), sample=sample, full=full)
-    from launcher.audit.faults import entries
+    from launcher.audit.faults import FILE, entries
     from launcher.preflight import Severity
+    from launcher.preflight.data_cost import many
 
     found = entries(read)
     if output:
@@ -108,10 +109,13 @@ def audit(
             rest = f"are in {output}" if output else "come with -o FILE or --json"
             typer.echo(f"... and {len(found) - SHOWN:,} more, which {rest}")
         for split in read.splits:
-            bad = len({(e.path, e.record) for e in found if e.split == split.name})
+            mine = [e for e in found if e.split == split.name]
+            bad = len({(e.path, e.record) for e in mine if e.kind != FILE})
+            files = len({e.path for e in mine if e.kind == FILE})
             part = "" if split.is_whole else f" ({split.count:,} are there: --full looks at all)"
             typer.echo(
                 f"{split.name}: {bad:,} of {split.contents.looked_at:,} records with a fault{part}"
+                + (f", {many(files, 'empty or unreadable file')}" if files else "")
             )
     if any(entry.severity is Severity.ERROR for entry in found):
         from launcher.errors import CliExit

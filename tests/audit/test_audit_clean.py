@@ -155,3 +155,15 @@ def test_one_box(box: tuple[float, ...], left: int) -> None:
     changes = mend(example, Labels(num_classes=1), (80, 60))
     assert len(values(example, "image/object/bbox/ymin")) == left
     assert [change.dropped for change in changes] == ([] if box[0] == 0.1 and left else [not left])
+
+
+def test_an_empty_shard_is_a_fault(good: Path, launcher: Any) -> None:
+    """`submit` and `check` refuse it; alone it ended in 0 of 0 records and exit code 0."""
+    empty = good.parent / "set" / "val.record-00000-of-00001"
+    empty.write_bytes(b"")
+    code, out, _ = launcher("data", "audit", good, "--full")
+    assert code == 3
+    assert out.splitlines()[0].startswith(f"error {empty}: an empty shard. Copy or convert")
+    assert out.splitlines()[-1] == "val: 0 of 0 records with a fault, 1 empty or unreadable file"
+    (row,) = json.loads(launcher("data", "audit", good, "--full", "--json")[1])["faults"]
+    assert (row["split"], row["kind"], row["file"]) == ("val", "file", str(empty))

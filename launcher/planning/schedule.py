@@ -180,8 +180,12 @@ def _require_sound(kind: str, schedule: Message, steps: int, place: str) -> None
         if schedule.warmup_steps and schedule.warmup_learning_rate > schedule.learning_rate_base:
             what = "warmup_learning_rate is above learning_rate_base"
             raise _error(place, kind, what, "Start the warm-up below the peak")
-    if kind == "exponential_decay_learning_rate" and not schedule.decay_steps:
-        raise _error(place, kind, "decay_steps is 0", "Use at least 1")
+    if kind == "exponential_decay_learning_rate":
+        if not schedule.decay_steps:
+            raise _error(place, kind, "decay_steps is 0", "Use at least 1")
+        factor = schedule.decay_factor
+        if not (math.isfinite(factor) and factor > 0):
+            raise _error(place, kind, f"decay_factor is {factor:g}", "Use one above 0 and up to 1")
     if kind == "manual_step_learning_rate":
         changes = [change.step for change in schedule.schedule]
         if not changes:

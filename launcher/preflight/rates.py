@@ -92,22 +92,32 @@ def _cost(off: float) -> Cost:
     )
 
 
+_WARMUPS = {
+    "cosine_decay": ("warmup_steps", "warmup_steps: {}"),
+    "exponential_decay": ("burnin_steps", "burnin_steps: {}, below initial_learning_rate"),
+    "manual_step": ("schedule", "warmup: true, and {} as the first step of schedule"),
+    "constant": ("learning_rate", "cosine_decay_learning_rate with warmup_steps: {}"),
+}
+"""Of a schedule: the field that has its warm-up, and what to write."""
+
+
 def _warmup(subject: Subject, facts: Facts, reference: Facts, of_run: bool) -> Iterator[Finding]:
     share = warmup_share(facts, reference)
     if share is None or _SHORT <= share <= _LONG:
         return
     has, wanted = facts.warmup_steps * facts.batch, reference.warmup_steps * reference.batch
     steps = -(-wanted // facts.batch)
+    field, wanted_warmup = _WARMUPS[facts.schedule]
     yield Finding(
         name=NAME,
         severity=Severity.WARNING if of_run else subject.mended,
-        place=subject.place_in_file("train_config", "warmup_steps"),
+        place=subject.place_in_file("train_config", field),
         evidence=(
             f"the warm-up of {facts.warmup_steps:,} steps covers {has:,} images, "
             f"{subject.recipe}'s {wanted:,}: {percent(share)}"
         ),
         cost=_cost_of_warmup(share, has),
-        remedy=_remedy(subject, of_run, f"warmup_steps: {steps}"),
+        remedy=_remedy(subject, of_run, wanted_warmup.format(steps)),
         edits=_edits(subject, of_run),
     )
 

@@ -61,6 +61,16 @@ def _late(subject: Subject, config: Message, severity: Severity) -> Iterator[Fin
             remedy=_remedy(subject, "Fewer warm-up steps: a recipe has 1 to 10 % of its steps"),
             edits=edits,
         )
+    for what, cost, remedy in _odd_decay(config, steps):
+        yield Finding(
+            name=NAME,
+            severity=severity,
+            place=subject.place_in_file("train_config", what.partition(" ")[0]),
+            evidence=what,
+            cost=cost,
+            remedy=_remedy(subject, remedy),
+            edits=edits,
+        )
     late = [change for change in _boundaries(config) if change >= steps]
     if late:
         yield Finding(
@@ -75,6 +85,46 @@ def _late(subject: Subject, config: Message, severity: Severity) -> Iterator[Fin
 
 
 _WARMUPS = {"cosine_decay": "warmup_steps", "exponential_decay": "burnin_steps"}
+
+
+def _odd_decay(config: Message, steps: int) -> Iterator[tuple[str, Cost, str]]:
+    """What is wrong with an exponential decay, which the OD API takes as it is: evidence, that
+    begins with the field, cost and remedy."""
+    learning_rate = getattr(config.optimizer, optimizer_name(config)).learning_rate
+    if learning_rate.WhichOneof("learning_rate") != "exponential_decay_learning_rate":
+        return
+    decay = learning_rate.exponential_decay_learning_rate
+    peak, factor = decay.initial_learning_rate, decay.decay_factor
+    if decay.burnin_steps and decay.burnin_learning_rate > peak:
+        yield (
+            f"burnin_learning_rate {decay.burnin_learning_rate:g} is above "
+            f"initial_learning_rate {peak:g}, for {decay.burnin_steps:,} steps",
+            Cost("no mAP is known: the training begins at its highest rate; it may diverge", 0.3),
+            "Start the burn-in below initial_learning_rate",
+        )
+    if factor > 1:
+        yield (
+            f"decay_factor {factor:g} is above 1: the rate grows",
+            Cost("no mAP is known: the weights end at the highest rate, or as NaN", 0.5),
+            "A decay_factor below 1: the default is 0.95",
+        )
+    first = decay.burnin_steps + decay.decay_steps
+    if first >= steps and factor < 1:
+        times = max(0, steps - decay.burnin_steps) / decay.decay_steps
+        left = 1.0 if decay.staircase else factor**times
+        yield (
+            f"decay_steps {decay.decay_steps:,}: the first decay ends at step {first:,}, the "
+            f"training at {steps:,}, with {left:.0%} of its peak rate",
+            Cost("no mAP is known: the lower rates at the end are never applied", 0.2),
+            f"Far fewer than {steps:,} decay_steps, or a larger num_steps",
+        )
+    elif decay.min_learning_rate >= peak:
+        yield (
+            f"min_learning_rate {decay.min_learning_rate:g} is not below "
+            f"initial_learning_rate {peak:g}",
+            Cost("no mAP is known: the rate never falls", 0.2),
+            "A min_learning_rate below what the decay comes to",
+        )
 
 
 def _boundaries(config: Message) -> list[int]:

@@ -78,8 +78,8 @@ def write(path: Path, pipeline: Message) -> None:
     write_text(path, to_text(pipeline))
 
 
-def line_of(text: str, section: str, field: str) -> int | None:
-    """The line (from 1) of the first `field` below the first `section` of a pipeline.config."""
+def line_below(text: str, section: str, field: str) -> int | None:
+    """The line (from 1) of the first `field` anywhere below the first `section`."""
     start = re.compile(rf"^\s*{re.escape(section)}\b")
     wanted = re.compile(rf"\b{re.escape(field)}\s*[:{{<]")
     inside = False

@@ -6,7 +6,6 @@ from typing import Any
 
 from launcher.errors import DataError, Problem, SpecError
 from launcher.odapi import label_map as label_maps
-from launcher.odapi import pipeline as pipelines
 from launcher.odapi.protos import Message
 from launcher.planning.schedule import start_of
 from launcher.planning.source import Source, source_of

@@ -97,7 +97,7 @@ class Subject:
 
     def place_in_file(self, section: str, field: str) -> str:
         """`pipeline.config:152: train_config.batch_size`; no line where it is not written."""
-        line = pipelines.line_of(self.file_text, section, field)
+        line = pipelines.line_below(self.file_text, section, field)
         name = Path(self.source.file).name if self.source.file else self.source.reference_place
         dotted = f"{section}.{field}"
         return f"{name}:{line}: {dotted}" if line else f"{name}: {dotted}"

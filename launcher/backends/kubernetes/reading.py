@@ -40,7 +40,7 @@ class Cluster:
     config_map: Json | None
     workers: Json | None
     evaluator: Json | None
-    children: tuple[Json, ...] = field(default=(), repr=False)
+    children: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """Jobs that a JobSet has made of the workers."""
     pods: tuple[Json, ...] = field(default=(), repr=False)
     plan: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         pod.say(f"error: {e}")
         code = int(e.worker_exit)
         ending.tell(pod.paths, pod.me, code, str(e))
-    return ending.end(pod.paths, pod.me, pod.attempt, code)
+    left = ending.end(pod.paths, pod.me, pod.attempt, code)
+    if left < code:
+        pod.say(f"{code} on the last start that is allowed: left with {left}, which is final")
+    return left
 
 
 class Pod:
@@ -73,7 +76,11 @@ class Pod:
         self.say(f"{self.me.who}, start {self.attempt}")
         self.paths.failure(self.me.role, self.me.index).unlink(missing_ok=True)
         if self.me.role == "worker" and self.me.index == 0:
-            self.paths.given_up.unlink(missing_ok=True)
+            ending.begin_again(self.paths)
+        if why := ending.used_up(self.paths, self.me, self.attempt):
+            self.say(f"error: {why}")
+            ending.tell(self.paths, self.me, ending.UNKNOWN, why)
+            return ending.UNKNOWN
         if len(self.me.hosts) > 1:
             if folder.is_trained(self.paths, config.total_steps):
                 self.say(f"the last step, {config.total_steps}, is done: nothing is left to train")

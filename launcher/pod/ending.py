@@ -1,6 +1,12 @@
-"""What a pod leaves: its exit code for whoever starts pods again, a word in the run's folder."""
+"""What a pod leaves: its exit code for whoever starts pods again, a word in the run's folder.
+
+Of a TFJob nobody counts how often a worker failed, and its operator starts every one again whose
+code is 128 or more, a signal's too. So our pods count: what each start has left, and those that
+left nothing because the whole container was killed.
+"""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from launcher.contract import RunPaths
@@ -9,12 +15,14 @@ from launcher.pod.identity import Identity
 from launcher.storage import peek_json, write_json
 
 _FREE = (int(WorkerExit.DONE), int(WorkerExit.STOPPED))
+UNKNOWN = 1
+"""Exit code of a failure that has no other; as of a traceback."""
 
 
 def end(paths: RunPaths, me: Identity, attempt: int | None, code: int) -> int:
     """Write down how it ended; the exit code of the container. Never raises: a full disk must not
     hide the code."""
-    last = is_last(paths, me, code)
+    last = is_last(paths, me, attempt, code)
     try:
         if attempt is not None:
             write_json(paths.exit(attempt, me.who), {"exit": code, "time": time.time()})
@@ -22,14 +30,27 @@ def end(paths: RunPaths, me: Identity, attempt: int | None, code: int) -> int:
             write_json(paths.given_up, _given_up(paths, me, code))
     except StorageError as e:
         print(f"error: {e}", flush=True)  # noqa: T201
-    if me.exit_offset and code not in (int(WorkerExit.DONE), *FINAL_WORKER_EXITS) and not last:
-        return code if code > me.exit_offset else code + me.exit_offset
-    return code
+    if not me.exit_offset or code in (int(WorkerExit.DONE), *FINAL_WORKER_EXITS):
+        return code
+    if last:
+        return _permanent(code, me.exit_offset)
+    return code if code >= me.exit_offset else code + me.exit_offset
 
 
-def is_last(paths: RunPaths, me: Identity, code: int) -> bool:
+def _permanent(code: int, offset: int) -> int:
+    """One below `offset` that is not retried and means nothing else: a signal's number, 9 for what
+    ended with 137."""
+    if code < offset:
+        return code
+    low = code - offset
+    return UNKNOWN if low in {int(known) for known in WorkerExit} else low
+
+
+def is_last(paths: RunPaths, me: Identity, attempt: int | None, code: int) -> bool:
     """Whether the workers will not be started again after this one's exit code, as far as a pod
-    can know: a JobSet does not tell its pods how many restarts it has counted."""
+    can know: a JobSet does not tell its pods how many restarts it has counted. A start that has
+    found no place for its log (attempt None) cannot be counted: where pods count, it is the last.
+    """
     if code in _FREE:
         return False
     if code in FINAL_WORKER_EXITS:
@@ -38,14 +59,60 @@ def is_last(paths: RunPaths, me: Identity, code: int) -> bool:
         return False
     if me.failures is not None:
         return me.failures >= me.max_restarts
-    return bool(me.exit_offset) and _counted(paths, me) >= me.max_restarts
+    if not me.exit_offset:
+        return False
+    return attempt is None or counted(paths, me, attempt) >= me.max_restarts
 
 
-def _counted(paths: RunPaths, me: Identity) -> int:
-    """Failures of this worker before this one, where nobody but the run's folder counts them."""
-    files = (paths.root / "logs").glob(f"attempt-*/{me.who}.exit.json")
-    codes = [said.get("exit") for said in map(peek_json, files) if isinstance(said, dict)]
-    return sum(code not in _FREE for code in codes)
+def used_up(paths: RunPaths, me: Identity, attempt: int) -> str:
+    """Why this start is one too many, empty: it is not. Nobody else ends a worker whose containers
+    are killed whole, one after the other: none of them comes to its last word."""
+    if not me.exit_offset or me.max_restarts is None or paths.given_up.exists():
+        return ""
+    failed = counted(paths, me, attempt)
+    if failed <= me.max_restarts:
+        return ""
+    return (
+        f"{me.who} has failed {failed} times, the last time killed with its container, and may be "
+        f"started again {me.max_restarts} times (restart.max_restarts): too little main memory "
+        "(OOMKilled), or nodes that go away"
+    )
+
+
+def counted(paths: RunPaths, me: Identity, attempt: int) -> int:
+    """Failures of this worker in other starts than this, since the run was begun, or begun again
+    after it had been given up."""
+    since = _number(peek_json(_begun(paths)), "time")
+    own = paths.logs(attempt) / f"{me.who}.log"
+    logs = (paths.root / "logs").glob(f"attempt-*/{me.who}.log")
+    return sum(log != own and _failed(log, me.who, since) for log in logs)
+
+
+def _failed(log: Path, who: str, since: float) -> bool:
+    said = peek_json(log.with_name(f"{who}.exit.json"))
+    if isinstance(said, dict):
+        return said.get("exit") not in _FREE and _number(said, "time") >= since
+    try:
+        return log.stat().st_mtime >= since
+    except OSError:
+        return True
+
+
+def begin_again(paths: RunPaths) -> None:
+    """By worker 0 when it starts: a run that was given up and is started nevertheless was submitted
+    anew. What failed before does not count any more. Raises StorageError."""
+    if paths.given_up.exists():
+        write_json(_begun(paths), {"time": time.time()})
+        paths.given_up.unlink(missing_ok=True)
+
+
+def _begun(paths: RunPaths) -> Path:
+    return paths.given_up.with_name("begun-again.json")
+
+
+def _number(said: Any, key: str) -> float:
+    value = said.get(key) if isinstance(said, dict) else None
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _given_up(paths: RunPaths, me: Identity, code: int) -> dict[str, Any]:

@@ -170,16 +170,89 @@ def test_a_job_that_will_not_start_it_again_is_given_up(
     assert json.loads(paths.exit(0, "worker-0").read_text())["exit"] == code
 
 
+def started(paths: RunPaths, me: Identity = TFJOB) -> int:
+    """One more start of a pod: its number."""
+    attempt, log = folder.claim(paths, me.who)
+    os.close(log)
+    return attempt
+
+
 def test_a_tfjob_starts_again_what_is_above_127(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
-    assert ending.end(paths, TFJOB, 0, 0) == 0
-    assert ending.end(paths, TFJOB, 1, 143) == 143, "free of charge"
-    assert ending.end(paths, TFJOB, 2, 75) == 203
-    assert ending.end(paths, TFJOB, 3, 137) == 137, "a signal"
-    assert not paths.given_up.exists()
-    assert ending.end(paths, TFJOB, 4, 75) == 75, "two restarts are used up"
+    for code, left in ((0, 0), (143, 143), (75, 203), (137, 137)):
+        assert ending.end(paths, TFJOB, started(paths), code) == left
+        assert not paths.given_up.exists()
+    assert ending.end(paths, TFJOB, started(paths), 75) == 75, "two restarts are used up"
     assert paths.given_up.exists()
+    assert ending.end(paths, TFJOB, started(paths), 64) == 64
     assert ending.end(RunPaths(tmp_path / "other"), TFJOB, None, 64) == 64
+
+
+@pytest.mark.parametrize(
+    ("code", "left"),
+    [
+        *((137, 9), (139, 11), (134, 6), (129, 1), (255, 127), (128, 1), (192, 1), (203, 1)),
+        *((1, 1), (74, 74), (75, 75), (64, 64), (143, 143)),
+    ],
+)
+def test_the_last_start_of_a_tfjobs_worker_leaves_with_what_is_not_retried(
+    tmp_path: Path, code: int, left: int
+) -> None:
+    """IsRetryableExitCode of the training-operator is `>= 128`: a worker that a signal ends every
+    time would be started for ever. What it leaves with means nothing else: 192 is no 64."""
+    paths, me = RunPaths(tmp_path), Identity("worker", 0, max_restarts=0, exit_offset=128)
+    assert ending.end(paths, me, started(paths, me), code) == left
+    assert left < 128 or code == 143
+    assert paths.given_up.exists() == (code != 143)
+    assert json.loads(paths.exit(0, "worker-0").read_text())["exit"] == code, "what it really was"
+
+
+def test_a_start_that_was_killed_with_its_container_is_counted(tmp_path: Path) -> None:
+    """Out of memory, a lost node: no exit.json. Nobody else would ever end such a worker."""
+    paths = RunPaths(tmp_path)
+    for _ in range(2):
+        assert not ending.used_up(paths, TFJOB, started(paths))
+    assert ending.end(paths, TFJOB, started(paths), 75) == 75, "two were killed before"
+    other = RunPaths(tmp_path / "other")
+    for _ in range(3):
+        assert not ending.used_up(other, TFJOB, started(other))
+    why = ending.used_up(other, TFJOB, attempt := started(other))
+    assert why.startswith("worker-0 has failed 3 times, the last time killed with its container")
+    assert ending.end(other, TFJOB, attempt, ending.UNKNOWN) == 1
+    assert other.given_up.exists()
+
+
+def test_only_a_tfjobs_pods_count_their_starts(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    for _ in range(9):
+        attempt = started(paths)
+    for me in (job_pod(0), Identity("worker", 0, max_restarts=2), Identity("evaluator")):
+        assert not ending.used_up(paths, me, attempt)
+        assert not ending.is_last(paths, me, attempt, 75)
+
+
+def test_a_tfjob_that_was_given_up_and_is_applied_again_has_its_restarts_again(
+    tmp_path: Path,
+) -> None:
+    paths = RunPaths(tmp_path)
+    for _ in range(3):
+        started(paths)
+    assert ending.end(paths, TFJOB, started(paths), 137) == 9
+    second = started(paths, Identity("worker", 1, max_restarts=2, exit_offset=128))
+    ending.begin_again(paths)
+    assert not paths.given_up.exists()
+    attempt = started(paths)
+    assert not ending.used_up(paths, TFJOB, attempt)
+    assert ending.end(paths, TFJOB, attempt, 75) == 203
+    assert second == 0
+    ending.begin_again(paths)
+    assert ending.counted(paths, TFJOB, started(paths)) == 1, "it was not given up this time"
+
+
+def test_a_start_without_a_place_for_its_log_is_a_tfjobs_last(tmp_path: Path) -> None:
+    """A volume that cannot be written: nothing there would ever count it."""
+    assert ending.end(RunPaths(tmp_path), TFJOB, None, 74) == 74
+    assert ending.end(RunPaths(tmp_path), job_pod(0), None, 74) == 74
 
 
 def test_a_jobset_does_not_tell_its_pods_how_many_restarts_it_counted(tmp_path: Path) -> None:

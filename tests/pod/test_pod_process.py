@@ -111,6 +111,48 @@ def test_a_worker_that_failed_at_the_very_end_does_not_wait_for_those_that_left(
     assert "nothing is left to train" in said
 
 
+TFJOB = {"LAUNCHER_INDEX": "0", "LAUNCHER_EXIT_OFFSET": "128", "LAUNCHER_MAX_RESTARTS": "1"}
+
+
+def test_a_tfjobs_worker_that_a_signal_ends_is_not_started_for_ever(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "runs", "cluster.workers=1")
+    plans = mount(plan, tmp_path / "plan")
+    for expected in (137, 9):
+        process = start("worker", plan, plans, **TFJOB)
+        os.kill(child_of(process.pid), signal.SIGKILL)
+        code, log = end(process)
+        assert code == expected, log
+    assert log.splitlines()[-1].endswith(
+        "137 on the last start that is allowed: left with 9, which is final"
+    )
+    assert read_json(RunPaths(plan.root).given_up)["exit"] == 137
+
+
+def test_a_tfjobs_worker_that_is_killed_whole_is_not_started_for_ever(tmp_path: Path) -> None:
+    """As by the kernel when the container's memory is used up: nothing of it says a word."""
+    plan = plan_of(tmp_path / "runs", "cluster.workers=1")
+    plans = mount(plan, tmp_path / "plan")
+    for _ in range(2):
+        process = start("worker", plan, plans, **TFJOB)
+        child_of(process.pid)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert end(process)[0] == -signal.SIGKILL
+    process = start("worker", plan, plans, **TFJOB)
+    code, log = end(process)
+    assert code == 1, log
+    assert "error: worker-0 has failed 2 times" in log
+    assert "restart.max_restarts" in read_json(RunPaths(plan.root).given_up)["message"]
+
+
+def child_of(pid: int) -> int:
+    """The first child of a process, as soon as there is one."""
+    deadline = time.monotonic() + 30
+    while not (found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return int(found[0])
+
+
 def test_the_environment_of_kubernetes_is_checked(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "runs")
     code, log = end(start("worker", plan, tmp_path / "nothing", JOB_COMPLETION_INDEX="0"))

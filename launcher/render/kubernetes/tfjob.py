@@ -1,9 +1,9 @@
 """A TFJob (kubeflow.org/v1, training-operator 1.9) of workers only.
 
 It starts a pod again whose exit code is above 127, for ever; one below ends the job. So our pods
-add 128 to the codes that ask for another start, and count their starts themselves: the last one
-allowed leaves with its own code. The evaluator stays outside: the operator would list it in
-TF_CONFIG, and end the job with its failure.
+add 128 to the codes that ask for another start, and count their starts themselves
+(pod/ending.py): the last one allowed leaves with a code below, whatever ended it. The evaluator
+stays outside: the operator would list it in TF_CONFIG, and end the job with its failure.
 """
 
 from typing import TYPE_CHECKING, Any

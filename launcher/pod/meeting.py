@@ -9,9 +9,11 @@ plan for its own. So each worker listens on the port that TensorFlow will use:
 2. worker 0 asks each other worker, until all of them have come so far;
 3. worker 0 tells them to go, and all give their ports to TensorFlow.
 
-What does not come within the bound is named, and the worker leaves with 75: the names of pods that
-start again may take half a minute to resolve, and pods may wait for their nodes much longer, but
-each start of a pod is cheap, while a group that waits for one holds its GPUs.
+A pod that is not there yet, because it waits for its node, a quota or its image, is waited for as
+long as that takes: its name does not resolve, or nothing listens there. To leave and to be started
+again would bring it no sooner, and would count as a failure of this worker. Whoever is there and
+does not take part (a port that is closed between nodes, a stranger on it, a folder that is not
+shared) is named after a bound, and the worker leaves with 75.
 """
 
 import os
@@ -20,6 +22,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, PeerLostError
@@ -30,8 +33,7 @@ from launcher.storage import write_json
 
 ENV_SECONDS = "LAUNCHER_MEETING_SECONDS"
 SECONDS = 900.0
-"""How long a worker waits for the others: a large image is pulled in ten minutes, and a Job lets an
-index that has failed often wait as long before it starts it again."""
+"""How long a worker waits for others that are there and do not take part."""
 _PAUSE_SECONDS = 1.0
 _TOLD_SECONDS = 30.0
 _STORAGE_SECONDS = 90.0
@@ -67,7 +69,7 @@ def meet(
             (first,) = _reach({0: me.hosts[0]}, own.said, seconds, say)
             folder.await_token(paths, first.token, _STORAGE_SECONDS)
             own.said = Greeting(me.index, plan, version, ready=True)
-            _await_word(listener, me, seconds, say)
+            _await_word(listener, me, own.said, seconds, say)
     finally:
         listener.close()
 
@@ -89,46 +91,71 @@ def _reach(
     hosts: dict[int, str], own: Greeting, seconds: float, say: Callable[[str], None]
 ) -> list[Greeting]:
     """Ask until all have answered that they are ready. Raises as `meet`."""
-    began, told = time.monotonic(), time.monotonic()
+    began = told = time.monotonic()
+    patience = _Patience(seconds)
     missing: dict[int, str] = dict.fromkeys(hosts, "was not asked yet")
     found: dict[int, Greeting] = {}
     with ThreadPoolExecutor(min(_THREADS, len(hosts))) as pool:
         while True:
-            asked = list(missing)
-            for index, (answer, why) in zip(
+            asked, coming = list(missing), False
+            for index, answer in zip(
                 asked, pool.map(lambda i: _ask(i, hosts[i], own), asked), strict=True
             ):
-                if answer is None:
-                    missing[index] = why
-                else:
+                if isinstance(answer, Greeting):
                     found[index] = answer
                     del missing[index]
+                else:
+                    missing[index] = answer.why
+                    coming = coming or answer.coming
             if not missing:
                 return [found[index] for index in hosts]
-            now = time.monotonic()
-            if now - began > seconds:
+            if patience.ends(coming):
                 raise PeerLostError(
-                    f"{_list(missing, hosts)}, after {seconds:.0f} s",
+                    f"{_list(missing, hosts)}, for {seconds:.0f} s",
                     place=f"worker {own.index}",
-                    remedy="See why its pod does not run: `kubectl get pods`, `kubectl describe`",
+                    remedy="See what its pod does (`kubectl logs`), and whether a NetworkPolicy or "
+                    "a firewall closes the port between nodes",
                 )
+            now = time.monotonic()
             if now - told > _TOLD_SECONDS:
-                say(f"waiting for the others: {_list(missing, hosts)}")
+                say(f"waiting for the others, {now - began:.0f} s: {_list(missing, hosts)}")
                 told = now
             time.sleep(_PAUSE_SECONDS)
 
 
-def _ask(index: int, host: str, own: Greeting) -> tuple[Greeting | None, str]:
+class _Patience:
+    """A bound that does not run down while somebody is still to come."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since = time.monotonic()
+
+    def ends(self, coming: bool) -> bool:
+        now = time.monotonic()
+        if coming:
+            self._since = now
+        return now - self._since > self._seconds
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """Why there is no answer that will do. coming: there is no process yet that could give one."""
+
+    why: str
+    coming: bool = False
+
+
+def _ask(index: int, host: str, own: Greeting) -> Greeting | _Absent:
     """The answer, or why there is none yet. Raises ConfigError when it can never be one."""
     try:
         answer = greeting.ask(host)
     except socket.gaierror:
-        return None, "does not resolve"
+        return _Absent("does not resolve", coming=True)
     except (OSError, ValueError) as e:
         text = getattr(e, "strerror", None) or str(e) or type(e).__name__
-        return None, f"does not answer ({text})"
+        return _Absent(f"does not answer ({text})", coming=isinstance(e, ConnectionRefusedError))
     if answer.index != index:
-        return None, f"answers as worker {answer.index}"
+        return _Absent(f"answers as worker {answer.index}")
     if answer.version != own.version:
         raise ConfigError(
             f"worker {index} has launcher {answer.version}, worker {own.index} has {own.version}",
@@ -141,7 +168,7 @@ def _ask(index: int, host: str, own: Greeting) -> tuple[Greeting | None, str]:
             place=host,
             remedy="Delete the run's objects and apply all of them again",
         )
-    return (answer, "") if answer.ready else (None, "is there, and has not reached worker 0 yet")
+    return answer if answer.ready else _Absent("is there, and has not reached worker 0 yet")
 
 
 def _send_off(hosts: dict[int, str]) -> None:
@@ -153,19 +180,20 @@ def _send_off(hosts: dict[int, str]) -> None:
 
 
 def _await_word(
-    listener: Listener, me: Identity, seconds: float, say: Callable[[str], None]
+    listener: Listener, me: Identity, own: Greeting, seconds: float, say: Callable[[str], None]
 ) -> None:
-    began = time.monotonic()
+    """For as long as worker 0 is there and waits too, or is about to be started again."""
+    began, patience = time.monotonic(), _Patience(seconds)
     while not listener.released.wait(_TOLD_SECONDS):
-        waited = time.monotonic() - began
-        if waited > seconds:
+        first = _ask(0, me.hosts[0], own)
+        why = "it waits for another worker" if isinstance(first, Greeting) else f"it {first.why}"
+        if patience.ends(isinstance(first, Greeting) or first.coming):
             raise PeerLostError(
-                f"worker 0 ({me.hosts[0]}) did not say go after {waited:.0f} s: it waits for "
-                "another worker",
+                f"worker 0 ({me.hosts[0]}) did not say go, and gives no answer for {seconds:.0f} s",
                 place=f"worker {me.index}",
-                remedy="Its log names the one that is missing",
+                remedy="Its log says what it does",
             )
-        say("waiting for worker 0, which waits for another worker")
+        say(f"waiting for worker 0, {time.monotonic() - began:.0f} s: {why}")
 
 
 def _list(missing: dict[int, str], hosts: dict[int, str]) -> str:

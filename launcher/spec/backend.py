@@ -42,7 +42,8 @@ class Kubernetes(Section):
     termination_grace_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
     """Seconds from SIGTERM to SIGKILL: time to save a checkpoint of a large model. Default 120."""
     max_hours: Positive | None = None
-    """Hours after which the run is ended, whatever its state. Default: none."""
+    """Hours after which the run is ended, whatever its state. A JobSet counts them anew with each
+    start of the group. Default: none."""
     queue_priority: KubernetesName | None = None
     """Kueue's WorkloadPriorityClass, with cluster.queue. Default: the queue's."""
     network_policy: bool = False

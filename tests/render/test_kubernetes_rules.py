@@ -337,21 +337,37 @@ MESSAGES = {
 }
 
 
+def action_of(rules: list[Object], reason: str, message: str) -> str:
+    """As JobSet chooses (controllers/failure_policy.go): the first rule that fits, or its own."""
+    for rule in rules:
+        patterns = rule.get("onJobFailureMessagePatterns")
+        if reason in rule["onJobFailureReasons"] and (
+            not patterns or any(re.search(p, message) for p in patterns)
+        ):
+            return str(rule["action"])
+    return "RestartJobSet"
+
+
+def test_the_hours_of_a_jobset_end_it() -> None:
+    """By default it would start the group again, and each time for as long."""
+    spec = kube.of_kind(made("jobset", "backend.kubernetes.max_hours=2"), "JobSet")["spec"]
+    (group,) = spec["replicatedJobs"]
+    assert group["template"]["spec"]["activeDeadlineSeconds"] == 7200
+    said = "Job was active longer than specified deadline"
+    assert action_of(spec["failurePolicy"]["rules"], "DeadlineExceeded", said) == "FailJobSet"
+    assert action_of(spec["failurePolicy"]["rules"], "BackoffLimitExceeded", said) == (
+        "RestartJobSet"
+    )
+
+
 @pytest.mark.parametrize("code", MESSAGES)
 def test_a_jobset_tells_final_codes_from_preemption(code: int | None) -> None:
     rules = kube.of_kind(made("jobset"), "JobSet")["spec"]["failurePolicy"]["rules"]
 
-    def fits(rule: Object, reason: str, message: str) -> bool:
-        patterns = rule.get("onJobFailureMessagePatterns")
-        return reason in rule["onJobFailureReasons"] and (
-            not patterns or any(re.search(p, message) for p in patterns)
-        )
-
-    fitting = [r["action"] for r in rules if fits(r, "PodFailurePolicy", MESSAGES[code])]
     final = code in (64, 65, 66)
-    assert fitting[0] == ("FailJobSet" if final else "RestartJobSetAndIgnoreMaxRestarts")
-    # Anything else: RestartJobSet, JobSet's default, which counts.
-    assert not [r for r in rules if fits(r, "BackoffLimitExceeded", "exit code 64 ")]
+    action = action_of(rules, "PodFailurePolicy", MESSAGES[code])
+    assert action == ("FailJobSet" if final else "RestartJobSetAndIgnoreMaxRestarts")
+    assert action_of(rules, "BackoffLimitExceeded", "exit code 64 ") == "RestartJobSet", "counts"
     for rule in rules:
         assert re.fullmatch(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", rule["name"])
 

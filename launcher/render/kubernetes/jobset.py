@@ -1,8 +1,8 @@
 """A JobSet (jobset.x-k8s.io/v1alpha2) of one Indexed Job: the group restarts as a whole.
 
 The child Job fails with its first pod, and the JobSet then makes all pods anew. Why it failed is in
-the Job's message, which the rules read: a bad configuration is final, a preempted pod restarts the
-group without counting, everything else counts against maxRestarts.
+the Job's message, which the rules read: a bad configuration is final, and so is the deadline; a
+preempted pod restarts the group without counting, everything else counts against maxRestarts.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ Object = dict[str, Any]
 
 _REASON = "PodFailurePolicy"
 """Of a Job that a rule with FailJob ended."""
+_DEADLINE = "DeadlineExceeded"
+"""Of a Job that has run for its activeDeadlineSeconds; each start of the group is a new Job."""
 _FINAL = sorted(int(code) for code in FINAL_WORKER_EXITS)
 
 
@@ -63,6 +65,7 @@ def _rules() -> list[Object]:
             "onJobFailureReasons": [_REASON],
             "onJobFailureMessagePatterns": [f"exit code ({codes}) "],
         },
+        {"name": "deadline", "action": "FailJobSet", "onJobFailureReasons": [_DEADLINE]},
         {
             "name": "preempted",
             "action": "RestartJobSetAndIgnoreMaxRestarts",

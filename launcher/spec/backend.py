@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from launcher.spec.fields import KubernetesName, Positive, QualifiedName, Quantity, Text
+from launcher.spec.fields import Positive, Text
+from launcher.spec.kubernetes_fields import (
+    DeviceName,
+    Namespace,
+    QualifiedName,
+    Quantity,
+    QueueName,
+)
 from launcher.spec.section import Section
 
 
@@ -17,11 +24,11 @@ class Kubernetes(Section):
     kind: Literal["job", "jobset", "tfjob", "rayjob"] = "job"
     """The kind of object that starts the workers (docs/kubernetes.md compares them). job, the
     default, needs nothing installed; jobset, tfjob and rayjob need their controllers."""
-    namespace: KubernetesName | None = None
+    namespace: Namespace | None = None
     """Namespace of all objects. Default: that of the context, as kubectl takes it."""
     context: Text | None = None
     """Context of the kubeconfig, for submit. Default: the current one."""
-    gpu_resource: QualifiedName = "nvidia.com/gpu"
+    gpu_resource: DeviceName = "nvidia.com/gpu"
     """What the device plugin calls a GPU. Default nvidia.com/gpu; AMD's is amd.com/gpu."""
     port: Annotated[int, Field(ge=1024, le=65535)] = 2222
     """TCP port of the workers' TensorFlow servers. Default 2222: the one of TensorFlow's examples;
@@ -44,7 +51,7 @@ class Kubernetes(Section):
     max_hours: Positive | None = None
     """Hours after which the run is ended, whatever its state. A JobSet counts them anew with each
     start of the group. Default: none."""
-    queue_priority: KubernetesName | None = None
+    queue_priority: QueueName | None = None
     """Kueue's WorkloadPriorityClass, with cluster.queue. Default: the queue's."""
     network_policy: bool = False
     """A NetworkPolicy that lets only pods of the run connect to its pods. Default false: it needs a

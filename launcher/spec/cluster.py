@@ -5,17 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from launcher.spec.fields import (
-    AnyText,
-    Count,
-    CountOrNone,
-    EnvName,
+from launcher.spec.fields import AnyText, Count, CountOrNone, EnvName
+from launcher.spec.kubernetes_fields import (
+    HostName,
+    ImageName,
     KubernetesName,
     LabelValue,
     MountPath,
     QualifiedName,
     Quantity,
-    Text,
+    QueueName,
+    SecretKey,
+    SubPath,
 )
 from launcher.spec.section import Section
 
@@ -23,11 +24,11 @@ from launcher.spec.section import Section
 class Toleration(Section):
     """A Kubernetes toleration: which taints of a node do not matter."""
 
-    key: Text | None = None
-    """The taint's key, as nvidia.com/gpu. Default: every key."""
+    key: QualifiedName | None = None
+    """The taint's key, as nvidia.com/gpu. Default: every key, which operator Exists alone can."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """Exists: any value is tolerated; Equal: `value` only, Kubernetes' default."""
-    value: AnyText | None = None
+    value: LabelValue | None = None
     """The taint's value, with operator Equal. Default: none."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect. Default: every effect."""
@@ -38,7 +39,7 @@ class Toleration(Section):
 class Nfs(Section):
     """A folder of an NFS server, mounted by the nodes themselves."""
 
-    server: Text
+    server: HostName
     """Host name or address of the server."""
     path: MountPath
     """The folder that the server exports."""
@@ -59,7 +60,7 @@ class Volume(Section):
     host_path: MountPath | None = None
     """Folder of the node: refused on Kubernetes unless backend.kubernetes.allow_host_path is set.
     Default: none."""
-    sub_path: Text | None = None
+    sub_path: SubPath | None = None
     """Folder inside the volume. Default: its root."""
     read_only: bool = False
     """No writing: right for data sets. Default false, because run_dir must be written."""
@@ -72,7 +73,7 @@ class Secret(Section):
     """Environment variable that the processes see it in."""
     name: KubernetesName
     """Name of the Secret object."""
-    key: Text
+    key: SecretKey
     """Key inside the Secret."""
 
 
@@ -104,7 +105,7 @@ class Cluster(Section):
     and shrinks with its cluster (others take max). Default 1."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=1024)] = 0
     """GPUs of each worker, one replica on each. Default 0: one replica on the CPU."""
-    image: Text | None = None
+    image: ImageName | None = None
     """Container image with launcher[train] in it. Needed by backends that run containers."""
     cpus_per_worker: Annotated[float, Field(gt=0, le=4096, allow_inf_nan=False)] | None = None
     """CPU cores of each worker. Default: the backend's; too few starve the input."""
@@ -122,7 +123,7 @@ class Cluster(Section):
     """Names of the Secret objects that the image is pulled with. Default: none."""
     secrets: tuple[Secret, ...] = Field(default=(), strict=False)
     """Secrets of the cluster as environment variables. Default: none."""
-    queue: KubernetesName | None = None
+    queue: QueueName | None = None
     """Kueue's LocalQueue that admits the run. Default: started at once."""
     priority_class: KubernetesName | None = None
     """PriorityClass of the run. Default: the cluster's."""

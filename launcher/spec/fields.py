@@ -23,15 +23,8 @@ REFUSAL = "launcher"
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_QUALIFIED = re.compile(
-    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
-    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-)
 _NAME_LENGTH = 47  # leaves 16 of Kubernetes' 63 for what is appended: role, attempt, index
-_LABEL_LENGTH = 63
 _LONGEST_PATH = 4096  # Linux' PATH_MAX
 
 
@@ -68,52 +61,17 @@ def label_of(text: str) -> str:
 def _is_name(text: str) -> str:
     if not _LABEL.fullmatch(text) or len(text) > _NAME_LENGTH:
         raise refusal(
-            f"{_cut(text)!r} is not a name: 1 to {_NAME_LENGTH} small letters, digits and "
+            f"{quoted(text)} is not a name: 1 to {_NAME_LENGTH} small letters, digits and "
             "dashes, no dash at an end (a DNS label)",
             f"Use {label_of(text)}",
         )
     return text
 
 
-def _is_label(text: str) -> str:
-    parts = text.split(".")
-    if not all(_LABEL.fullmatch(p) and len(p) <= _LABEL_LENGTH for p in parts):
-        raise refusal(
-            f"{_cut(text)!r} is not a Kubernetes name: small letters, digits and dashes",
-            "Use the name of an object in the cluster",
-        )
-    return text
-
-
-def _is_qualified(text: str) -> str:
-    if not _QUALIFIED.fullmatch(text):
-        raise refusal(
-            f"{_cut(text)!r} is not the name of a label or a resource",
-            "Write it as example.com/name: letters, digits, dashes, dots and _",
-        )
-    return text
-
-
-def _is_label_value(text: str) -> str:
-    if not _LABEL_VALUE.fullmatch(text):
-        raise refusal(
-            f"{_cut(text)!r} is not the value of a label",
-            "Use at most 63 letters, digits, dashes, dots and _, a letter or digit at both ends",
-        )
-    return text
-
-
-def _is_quantity(value: Any) -> Any:
-    """Kubernetes reads 16 as 16 bytes, which nobody means."""
-    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
-        raise refusal(f"{shown(value)} is not an amount of memory", "Write it as 16Gi or 512Mi")
-    return value
-
-
 def _is_env_name(text: str) -> str:
     if not _ENV_NAME.fullmatch(text):
         raise refusal(
-            f"{_cut(text)!r} is not the name of an environment variable",
+            f"{quoted(text)} is not the name of an environment variable",
             "Use letters, digits and _",
         )
     if text == "TF_CONFIG" or text.startswith("LAUNCHER_"):
@@ -121,14 +79,7 @@ def _is_env_name(text: str) -> str:
     return text
 
 
-def _is_mount(text: str) -> str:
-    _sound(text)
-    if not text.startswith("/"):
-        raise refusal(f"{_cut(text)!r} is not an absolute path", f"Use /{text.lstrip('./')}")
-    return text
-
-
-def _is_given(text: str) -> str:
+def given(text: str) -> str:
     if not text.strip():
         raise refusal("is empty", "Give a value or remove the key")
     return _unbroken(text)
@@ -145,7 +96,7 @@ def _to_path(value: Any) -> Any:
     """Text to an absolute path. Anything else stays for pydantic to refuse."""
     if not isinstance(value, str | Path):
         return value
-    text = _sound(value)
+    text = sound(value)
     if is_url(text):
         raise refusal(f"{_cut(text)} is a URL", "Give the path of a file system that is mounted")
     return Path(absolute(text))
@@ -162,7 +113,7 @@ def _to_patterns(value: Any) -> Any:
         )
     if not value:
         raise refusal("is an empty list", "Name at least one file or pattern, or remove the key")
-    return tuple(absolute_pattern(_sound(v)) if isinstance(v, str | Path) else v for v in value)
+    return tuple(absolute_pattern(sound(v)) if isinstance(v, str | Path) else v for v in value)
 
 
 def _to_expressions(value: Any) -> Any:
@@ -177,7 +128,7 @@ def _to_expressions(value: Any) -> Any:
     if not value:
         raise refusal("is an empty list", "Name at least one expression, or remove the key")
     for text in value:
-        _is_given(text)
+        given(text)
         try:
             re.compile(text)
         except re.error as e:
@@ -188,15 +139,20 @@ def _to_expressions(value: Any) -> Any:
 
 
 def _to_location(value: Any) -> Any:
-    return absolute(_sound(value)) if isinstance(value, str | Path) else value
+    return absolute(sound(value)) if isinstance(value, str | Path) else value
 
 
-def _sound(value: str | Path) -> str:
+def sound(value: str | Path) -> str:
     """A path that a file system could have and a text file can name."""
-    text = _is_given(str(value))
+    text = given(str(value))
     if len(text) > _LONGEST_PATH:
         raise refusal(f"is a path of {len(text)} characters", f"At most {_LONGEST_PATH} can exist")
     return text
+
+
+def quoted(text: str) -> str:
+    """As it stands in a message: in quotes, and not all of a long one."""
+    return repr(_cut(text))
 
 
 def _cut(text: str) -> str:
@@ -216,16 +172,10 @@ def offered(**later: str) -> BeforeValidator:
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
-Text = Annotated[str, AfterValidator(_is_given)]
-KubernetesName = Annotated[str, AfterValidator(_is_label)]
-QualifiedName = Annotated[str, AfterValidator(_is_qualified)]
-"""Key of a Kubernetes label, or name of a resource: nvidia.com/gpu."""
-LabelValue = Annotated[str, AfterValidator(_is_label_value)]
-Quantity = Annotated[str, BeforeValidator(_is_quantity)]
+Text = Annotated[str, AfterValidator(given)]
 EnvName = Annotated[str, AfterValidator(_is_env_name)]
 AnyText = Annotated[str, AfterValidator(_unbroken)]
 """May be empty, as the value of an environment variable may."""
-MountPath = Annotated[str, AfterValidator(_is_mount)]
 
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 CountOrNone = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -22,6 +22,7 @@ def broken_rules(spec: Mapping[str, Any]) -> list[Broken]:
         *_checkpoint_with_type(_section(spec, "train")),
         *_sync_of_nothing(_section(spec, "train")),
         *_volumes(_section(spec, "cluster")),
+        *_tolerations(_section(spec, "cluster")),
         *_workers(_section(spec, "cluster")),
     ]
 
@@ -101,6 +102,25 @@ def _volumes(cluster: Mapping[str, Any]) -> Iterator[Broken]:
             if name in names:
                 yield (*path, "name"), f"a second volume is named {name}", "Rename one"
             names.add(name)
+
+
+def _tolerations(cluster: Mapping[str, Any]) -> Iterator[Broken]:
+    """What an API server refuses of them, which is all that makes no sense."""
+    tolerations = cluster.get("tolerations")
+    for i, found in enumerate(tolerations if isinstance(tolerations, list | tuple) else ()):
+        if not isinstance(found, Mapping):
+            continue
+        path = ("cluster", "tolerations", i)
+        exists = found.get("operator") == "Exists"
+        if not exists and not _has(found, "key"):
+            what, remedy = "is required with operator Equal", "Name it, or write operator: Exists"
+            yield (*path, "key"), what, remedy
+        if exists and found.get("value"):
+            what = f"{found['value']} is compared with nothing by operator Exists"
+            yield (*path, "value"), what, "Remove it, or write operator: Equal"
+        if _has(found, "toleration_seconds") and found.get("effect") != "NoExecute":
+            what = "is for effect NoExecute, which makes pods leave"
+            yield (*path, "toleration_seconds"), what, "Set effect: NoExecute, or remove it"
 
 
 def _workers(cluster: Mapping[str, Any]) -> Iterator[Broken]:

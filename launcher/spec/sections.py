@@ -17,10 +17,10 @@ from launcher.spec.fields import (
     Location,
     Patterns,
     Positive,
-    Quantity,
     offered,
     refusal,
 )
+from launcher.spec.kubernetes_fields import Quantity
 from launcher.spec.section import Section
 
 

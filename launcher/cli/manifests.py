@@ -47,10 +47,15 @@ def write(plan: "Plan", line: str, output: str, as_json: bool) -> None:
     """All objects of a plan. A folder gets them one by one, numbered in the order in which
     `kubectl apply -f DIR` applies them."""
     from launcher.render import kubernetes
-    from launcher.render.kubernetes.output import comments, to_yaml
+    from launcher.render.kubernetes.output import apply_command, comments, to_yaml
 
     objects = kubernetes.objects(plan)
+    apply = apply_command(objects)
     head = comments(plan, line)
+    if "--server-side" in apply:
+        warning = f"too large for plain `kubectl apply`, which keeps a copy: {apply} -f ..."
+        head += ["", warning]
+        typer.echo(f"warning: {warning}", err=True)
     if output == "-" or not _is_folder(output):
         deliver(_json(objects) if as_json else to_yaml(objects, head), output)
         return
@@ -58,7 +63,7 @@ def write(plan: "Plan", line: str, output: str, as_json: bool) -> None:
         name = f"{i}-{found['kind'].lower()}-{found['metadata']['name']}"
         text = json.dumps(found, indent=2) + "\n" if as_json else to_yaml([found], head)
         _save(Path(output) / f"{name}.{'json' if as_json else 'yaml'}", text)
-    _told(output, objects)
+    _told(output, objects, apply)
 
 
 def deliver(text: str, output: str) -> None:
@@ -87,5 +92,5 @@ def _save(path: Path, text: str) -> None:
     write_text(path, text)
 
 
-def _told(output: str, objects: list[dict[str, Any]]) -> None:
-    typer.echo(f"{len(objects)} objects in {output}: kubectl apply -f {output}", err=True)
+def _told(output: str, objects: list[dict[str, Any]], apply: str) -> None:
+    typer.echo(f"{len(objects)} objects in {output}: {apply} -f {output}", err=True)

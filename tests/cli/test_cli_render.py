@@ -39,6 +39,18 @@ def test_a_folder_gets_one_file_an_object_in_order(inside: Launcher, tmp_path: P
     assert "kubectl apply -f" in done.stderr
 
 
+def test_what_plain_apply_refuses_is_told_with_the_command_that_does_it(
+    inside: Launcher, tmp_path: Path
+) -> None:
+    large = ("render", D3, "--kind", "job", "--set", f"cluster.env={{BIG: {'x' * 120_000}}}")
+    warning = "too large for plain `kubectl apply`, which keeps a copy: kubectl apply --server-side"
+    printed = inside(*large, cwd=ROOT)
+    assert printed.stderr == f"warning: {warning} -f ...\n"
+    assert f"\n# {warning} -f ...\n" in printed.stdout
+    done = inside(*large, "-o", f"{tmp_path}/out/", cwd=ROOT)
+    assert f"kubectl apply --server-side -f {tmp_path}/out/" in done.stderr
+
+
 def test_json_is_a_list_that_kubectl_takes(inside: Launcher) -> None:
     done = inside("render", D3, "--json", cwd=ROOT)
     found = json.loads(done.stdout)

@@ -1,5 +1,6 @@
 """kubectl and a real API server take every file of manifests/, under the restricted standard."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.render.kubernetes import KINDS, Kind, objects
-from launcher.render.kubernetes.output import to_yaml
+from launcher.render.kubernetes.output import MOST_ANNOTATED_BYTES, apply_command, to_yaml
 from tests.render import kube
 
 pytestmark = pytest.mark.cluster
@@ -55,6 +56,26 @@ def test_the_fullest_spec(kind: Kind, namespace: str, tmp_path: Path) -> None:
     path = str(tmp_path / "full.yaml")
     said = kubectl(namespace, "apply", "--server-side", "--dry-run=server", "-f", path)
     assert said.count("serverside-applied") == len(made)
+
+
+def test_the_copy_that_plain_apply_keeps_has_room_where_render_says_so(
+    namespace: str, tmp_path: Path
+) -> None:
+    """Just below the bound, and just above: kubectl's own words."""
+    path = tmp_path / "plan.yaml"
+    config_map = objects(kube.plan_of(f"backend.kubernetes.namespace={namespace}"))[0]
+    room = MOST_ANNOTATED_BYTES - len(json.dumps(config_map, separators=(",", ":")))
+    config_map["data"]["more"] = "x" * (room - 1200)
+    assert apply_command([config_map]) == "kubectl apply"
+    path.write_text(to_yaml([config_map]))
+    kubectl(namespace, "apply", "-f", str(path))
+    config_map["data"]["more"] = "x" * (room + 200)
+    assert apply_command([config_map]) == "kubectl apply --server-side"
+    path.write_text(to_yaml([config_map]))
+    with pytest.raises(AssertionError, match="Too long: may not be more than 262144 bytes"):
+        kubectl(namespace, "apply", "-f", str(path))
+    kubectl(namespace, "delete", "-f", str(path))
+    kubectl(namespace, "apply", "--server-side", "-f", str(path))
 
 
 def test_the_pods_have_the_names_that_tf_config_has(core: Any, restricted: str) -> None:

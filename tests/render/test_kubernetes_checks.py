@@ -1,9 +1,12 @@
 """What is refused before anything is written: the whole message, all of them at once."""
 
+import re
+
 import pytest
 
 from launcher.errors import SpecError
 from launcher.render.kubernetes import KINDS, Kind, objects
+from launcher.render.kubernetes.output import apply_command
 from tests.render import kube
 
 LONG = "a" * 47
@@ -70,6 +73,11 @@ LONG = "a" * 47
             "Set cluster.queue, or remove it",
         ),
         (
+            "backend.kubernetes.shared_memory=200Gi",
+            "--set backend.kubernetes.shared_memory: 200Gi is more than cluster.memory_per_worker "
+            "(128Gi), which /dev/shm counts against. Use less of it, or more memory",
+        ),
+        (
             "name=3d",
             "--set name: 3d begins with a digit, which the name of a Service may not. Use run-3d",
         ),
@@ -81,7 +89,7 @@ def test_one_mistake_is_one_message(kind: Kind, setting: str, message: str) -> N
         cluster = {k: v for k, v in kube.BASE["cluster"].items() if k != "image"}
         plan, message = kube.plan_of(cluster=cluster), message.removeprefix("--set ")
     else:
-        plan = kube.plan_of(setting)
+        plan = kube.plan_of(setting, "cluster.memory_per_worker=128Gi")
     with pytest.raises(SpecError) as caught:
         objects(plan, kind)
     assert message in [str(problem) for problem in caught.value.problems]
@@ -115,9 +123,49 @@ def test_a_jobsets_name_leaves_room_for_its_pods() -> None:
     assert objects(kube.plan_of(f"name={LONG[:44]}", *wide), "jobset")
 
 
-def test_a_plan_that_no_config_map_holds() -> None:
-    with pytest.raises(SpecError, match=r"a ConfigMap holds 1,048,576"):
-        objects(kube.plan_of(f"cluster.env={{BIG: {'x' * 600_000}}}"))
+@pytest.mark.parametrize(
+    ("setting", "field", "remedy"),
+    [
+        (
+            f"cluster.env={{BIG: {'x' * 600_000}}}",
+            "cluster.env",
+            "Put long values into a file on a volume, and give its path",
+        ),
+        (
+            f"data.train=[{', '.join(f'/data/t-{i:0200}' for i in range(2000))}]",
+            "data.train",
+            "Name record files by a pattern instead of one by one",
+        ),
+    ],
+    ids=["env", "data"],
+)
+def test_a_plan_that_no_config_map_holds(setting: str, field: str, remedy: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        objects(kube.plan_of(setting))
+    (problem,) = caught.value.problems
+    assert problem.place == f"--set {field}"
+    assert re.fullmatch(
+        r"the plan has \d,\d+,\d+ bytes, a ConfigMap holds 1,048,576; the largest part is "
+        rf"{field} with \d+,\d+",
+        problem.what,
+    )
+    assert problem.remedy == remedy
+
+
+def test_what_plain_apply_has_no_room_for_is_to_be_applied_by_the_server() -> None:
+    """tests/cluster/test_manifests_apply.py asks kubectl itself where the bound is."""
+    assert apply_command(objects(kube.plan_of())) == "kubectl apply"
+    large = objects(kube.plan_of(f"cluster.env={{BIG: {'x' * 120_000}}}"))
+    assert apply_command(large) == "kubectl apply --server-side"
+    odd = objects(kube.plan_of(f"cluster.env={{BIG: {'<' * 20_000}}}"))
+    assert apply_command(odd) == "kubectl apply --server-side", "six bytes for each of them"
+
+
+def test_shared_memory_is_within_the_evaluators_memory_too() -> None:
+    settings = ("evaluate.memory=2Gi", "backend.kubernetes.shared_memory=3Gi")
+    with pytest.raises(SpecError, match=r"3Gi is more than evaluate.memory \(2Gi\)"):
+        objects(kube.plan_of(*settings))
+    assert objects(kube.plan_of("evaluate.memory=3072Mi", settings[1]))
 
 
 def test_a_host_path_that_is_asked_for() -> None:

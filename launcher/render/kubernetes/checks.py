@@ -1,5 +1,6 @@
 """What no cluster would take, or what would fail in it an hour later: told before anything else."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -10,6 +11,7 @@ from launcher.render.kubernetes import config_map
 from launcher.render.kubernetes import names as wire
 from launcher.render.kubernetes.names import Names
 from launcher.spec.fields import is_url
+from launcher.spec.kubernetes_fields import quantity_bytes
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -30,6 +32,7 @@ def check(plan: "Plan", names: Names, files: dict[str, str]) -> None:
         *_environment(plan),
         *_queue(plan),
         *_resources(plan, names),
+        *_shared_memory(plan),
         *_size(plan, files),
     ]
     if problems:
@@ -185,11 +188,53 @@ def _resources(plan: "Plan", names: Names) -> Iterator[Problem]:
             )
 
 
+def _shared_memory(plan: "Plan") -> Iterator[Problem]:
+    """What is written there is memory of the container, which the kernel ends for it."""
+    size = plan.spec.backend.kubernetes.shared_memory
+    limits = {
+        "cluster.memory_per_worker": plan.spec.cluster.memory_per_worker,
+        "evaluate.memory": plan.spec.evaluate.memory,
+    }
+    for field, limit in limits.items():
+        if limit and quantity_bytes(size) > quantity_bytes(limit):
+            yield plan.spec.problem(
+                "backend.kubernetes.shared_memory",
+                f"{size} is more than {field} ({limit}), which /dev/shm counts against",
+                "Use less of it, or more memory",
+            )
+            return
+
+
 def _size(plan: "Plan", files: dict[str, str]) -> Iterator[Problem]:
     size = config_map.size(files)
     if size > config_map.MOST_BYTES:
+        field, part, remedy = _largest(plan)
         yield plan.spec.problem(
-            "pipeline_config",
-            f"the plan has {size:,} bytes, a ConfigMap holds {config_map.MOST_BYTES:,}",
-            "Name record files by a pattern instead of one by one, and shorten cluster.env",
+            field,
+            f"the plan has {size:,} bytes, a ConfigMap holds {config_map.MOST_BYTES:,}; the "
+            f"largest part is {field} with {part:,}",
+            remedy,
         )
+
+
+_SHORTER = {
+    "data.train": "Name record files by a pattern instead of one by one",
+    "data.val": "Name record files by a pattern instead of one by one",
+    "cluster.env": "Put long values into a file on a volume, and give its path",
+}
+
+
+def _largest(plan: "Plan") -> tuple[str, int, str]:
+    """Field of the spec that most of the plan comes from, its bytes as JSON, what to do."""
+    spec = plan.spec.model_dump(mode="json", exclude_none=True)
+    sections = {name: value for name, value in spec.items() if isinstance(value, dict)}
+    sizes = {
+        f"{name}.{key}": len(json.dumps(value, ensure_ascii=False).encode())
+        for name, section in sections.items()
+        for key, value in section.items()
+    }
+    files = sizes.get("data.train", 0) + sizes.get("data.val", 0)  # which the config names too
+    model = "recipe" if plan.spec.pipeline_config is None else "pipeline_config"
+    sizes[model] = max(0, len(plan.pipeline_text.encode()) - files)
+    field = max(sizes, key=lambda name: sizes[name])
+    return field, sizes[field], _SHORTER.get(field, "Shorten it")

@@ -1,5 +1,6 @@
 """Objects as YAML that kubectl takes, with comments on top."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(r"[A-Za-z/$]")
 """How a text may begin that stands without quotes. PyYAML and kubectl's parser do not agree about
 numbers: 1e3 is a text to one and a thousand to the other."""
+MOST_ANNOTATED_BYTES = 256 * 1024
+"""Of all annotations of an object, their keys included."""
+_ROOM_BYTES = 1024
+"""For the copy's key, and for annotations that others add."""
 _WORDS = frozenset(("y", "n", "Y", "N"))
 
 
@@ -25,6 +30,19 @@ def to_yaml(objects: Iterable[Mapping[str, Any]], comments: Sequence[str] = ()) 
         for found in objects
     ]
     return head + "---\n".join(bodies)
+
+
+def apply_command(objects: Iterable[Mapping[str, Any]]) -> str:
+    """`kubectl apply`, with --server-side when there is an object that it needs it for."""
+    return "kubectl apply --server-side" if any(map(_is_large, objects)) else "kubectl apply"
+
+
+def _is_large(found: Mapping[str, Any]) -> bool:
+    """Plain apply keeps a copy of an object in one of its annotations. It is written by Go, which
+    has six bytes for each of these three characters."""
+    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    escaped = sum(text.count(c) for c in "<>&")
+    return len(text.encode()) + 5 * escaped > MOST_ANNOTATED_BYTES - _ROOM_BYTES
 
 
 def comments(plan: "Plan", command: str) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -183,6 +184,16 @@ def test_everything_has_the_recommended_labels(kind: Kind) -> None:
             "app.kubernetes.io/part-of": "launcher",
             "app.kubernetes.io/managed-by": "launcher",
         }.items()  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_objects_have_the_version_and_pods_do_not(kind: Kind) -> None:
+    """Else the next version of launcher could not apply the same run: templates are immutable."""
+    found = made(kind, "backend.kubernetes.network_policy=true")
+    versions = {o["metadata"]["labels"]["app.kubernetes.io/version"] for o in found}
+    assert versions == {metadata.version("launcher")}
+    for one in found:
+        assert "app.kubernetes.io/version" not in json.dumps(one.get("spec", {}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -448,8 +459,6 @@ def test_a_custom_resource_is_no_shell() -> None:
 
 
 def test_ray_is_the_version_of_the_extra() -> None:
-    from importlib import metadata
-
     spec = kube.of_kind(made("rayjob"), "RayJob")["spec"]
     pinned = [r for r in metadata.requires("launcher") or [] if r.startswith("ray[")]
     assert pinned

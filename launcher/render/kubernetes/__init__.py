@@ -59,7 +59,7 @@ def _jobs(plan: "Plan", names: Names) -> list[Object]:
 def _metadata(plan: "Plan", component: str | None = None) -> Object:
     """Of an object, its name apart. component: of one that starts pods, which Kueue may hold."""
     settings, queue = plan.spec.backend.kubernetes, plan.spec.cluster.queue
-    labels = wire.labels(plan.name, component)
+    labels = wire.labels(plan.name, component) | {wire.VERSION_LABEL: wire.version()}
     if component and queue:
         labels[wire.QUEUE_LABEL] = queue
         if settings.queue_priority:

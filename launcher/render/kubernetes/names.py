@@ -119,7 +119,18 @@ def run_labels(run: str) -> dict[str, str]:
     return {NAME_LABEL: APP, INSTANCE_LABEL: run}
 
 
+def version() -> str:
+    """Of launcher, as a label may have it."""
+    from importlib import metadata
+
+    return metadata.version(APP).replace("+", "-")
+
+
 def labels(run: str, component: str | None = None) -> dict[str, str]:
-    """The recommended labels of Kubernetes. component: worker or evaluator; None: of the run."""
+    """The recommended labels of Kubernetes. component: worker or evaluator; None: of the run.
+
+    Without the version, which objects have and pods do not: their templates are immutable, and
+    another launcher may render the same run.
+    """
     found = {**run_labels(run), PART_OF_LABEL: APP, MANAGED_BY_LABEL: APP}
     return found | ({COMPONENT_LABEL: component} if component else {})

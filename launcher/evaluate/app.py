@@ -125,7 +125,8 @@ def follow_run(
             if not try_to_score(scorer, attempts, step, environment, give_up=not last):
                 gone.add(step)
         elif ended:
-            say(f"the run is {ended}, and its newest checkpoint is scored: done")
+            what = "its newest checkpoint is scored" if listed else "it has no checkpoint"
+            say(f"the run is {ended}, and {what}: done")
             return
         else:
             if not waiting:

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from launcher.contract import RunPaths, State
+from launcher.evaluate.silence import silent
 from launcher.storage import peek_json, read_jsonl, read_text
 
 STATE_FILE = "checkpoint"  # tf.train.CheckpointManager's, written after the files it lists
 STALE_SECONDS = 3600.0
-SILENT_SECONDS = 6 * 3600.0
 _ENTRY = re.compile(r'^all_model_checkpoint_paths: "(?:.*/)?ckpt-(\d+)"$', re.MULTILINE)
 
 
@@ -78,8 +78,8 @@ def ended(paths: RunPaths, began: float) -> str | None:
     A supervisor says it in status.json. On Kubernetes there is none: the pod of a worker that will
     not be started again says so, and a run that is submitted anew takes that word back. What is
     older than this evaluator (`began`, seconds since 1970) may be of the submit before, whose
-    successor waits for its nodes: it counts after an hour. When nobody could say it (all nodes
-    went away), workers that have said nothing for six hours will not come back.
+    successor waits for its nodes: it counts after an hour. When nobody could say it (a container
+    that was killed whole, a JobSet, nodes that went away), their silence does (silence.py).
     """
     status = peek_json(paths.status)
     state = status.get("state") if isinstance(status, dict) else None
@@ -87,18 +87,11 @@ def ended(paths: RunPaths, began: float) -> str | None:
         return str(state)
     given_up = peek_json(paths.given_up)
     if not isinstance(given_up, dict):
-        return _silent(paths, began) if status is None else None
+        return silent(paths, began) if status is None else None
     then = given_up.get("time")
     if isinstance(then, int | float) and began > then and time.time() - began < STALE_SECONDS:
         return None
     return f"FAILED (worker {given_up.get('worker')} left with {given_up.get('exit')} for good)"
-
-
-def _silent(paths: RunPaths, began: float) -> str | None:
-    times = [path.stat().st_mtime for path in paths.progress(0).parent.glob("worker-*.json")]
-    if not times or time.time() - max(began, *times) < SILENT_SECONDS:
-        return None
-    return f"silent: no worker has said anything for {SILENT_SECONDS / 3600:.0f} hours"
 
 
 class Ledger:

@@ -54,13 +54,25 @@ class Signals:
                 raise ValueError("the child has no output")
             tee = threading.Thread(target=_copy, args=(child.stdout.fileno(), log), daemon=True)
             tee.start()
-            code = child.wait()
+            code = _wait(child, log)
             tee.join(_LAST_WORDS_SECONDS)
         return code if code >= 0 else 128 - code
 
 
+ALIVE_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 2.0
 """A grandchild may hold the pipe open after the child has left."""
+
+
+def _wait(child: "subprocess.Popen[bytes]", log: int) -> int:
+    """Its exit code. Until then the log is touched every minute: the run's folder shows whose
+    container lives, though the process may have nothing to say (evaluate/silence.py)."""
+    while True:
+        try:
+            return child.wait(ALIVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):
+                os.utime(log)
 
 
 def _copy(source: int, log: int) -> None:

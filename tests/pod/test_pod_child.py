@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 FIRST = """
 import os, sys
+from launcher.pod import child
 from launcher.pod.child import Signals
+child.ALIVE_SECONDS = 0.1
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 sys.exit(Signals().run([sys.executable, "-c", sys.argv[2]], {**os.environ, "MARK": "1"}, log))
 """
@@ -63,6 +65,20 @@ def test_output_goes_to_both_logs(tmp_path: Path) -> None:
     code = "import sys, os; print('out ' + os.environ['MARK']); print('err', file=sys.stderr)"
     _, said = start(log, code).communicate(timeout=30)
     assert sorted(said.splitlines()) == sorted(log.read_text().splitlines()) == ["err", "out 1"]
+
+
+def test_the_log_shows_that_the_container_lives_though_it_says_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = start(log, "print('ready', flush=True); import time; time.sleep(60)")
+    await_text(log, "ready")
+    os.utime(log, (1, 1))
+    deadline = time.monotonic() + 20
+    while log.stat().st_mtime < time.time() - 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert log.read_text() == "ready\n"
 
 
 def test_sigterm_reaches_a_child_that_saves_first(tmp_path: Path) -> None:

@@ -76,30 +76,107 @@ def test_least_role_is_enough(
     assert api.delete("d0")
 
 
-@pytest.mark.parametrize(
-    ("resource", "verb", "said"),
-    [
-        ("jobs", "patch", "may not patch jobs.batch"),
-        ("pods", "list", "may not list pods"),
-        ("configmaps", "get", "may not get configmaps"),
-    ],
-)
+APPLIED = {
+    "configmaps": ("job", "status", "list", "delete"),
+    "services": ("job", "cancel", "cancel", "cancel"),
+    "jobs.batch": ("job", "cancel", "status", "cancel"),
+    "networkpolicies.networking.k8s.io": ("job", "cancel", "cancel", "cancel"),
+    "jobsets.jobset.x-k8s.io": ("jobset", "status", "cancel", "cancel"),
+    "tfjobs.kubeflow.org": ("tfjob", "status", "cancel", "cancel"),
+    "rayjobs.ray.io": ("rayjob", "status", "cancel", "cancel"),
+}
+"""What render makes: the kind that has it, and the commands that need get, list and delete."""
+NEEDED = {
+    **{(resource, verb): "submit" for resource in APPLIED for verb in ("create", "patch")},
+    **{
+        (resource, verb): command
+        for resource, (_, *commands) in APPLIED.items()
+        for verb, command in zip(("get", "list", "delete"), commands, strict=True)
+    },
+    ("pods", "list"): "status",
+    ("pods", "get"): "logs -f",
+    ("pods/log", "get"): "logs",
+    ("events", "list"): "status of a run that waits",
+    ("workloads.kueue.x-k8s.io", "list"): "status of a run that its queue holds",
+}
+"""Every verb of the least role, and a command that says so when it is missing."""
+
+
+def named(rules: "list[Any]") -> "dict[tuple[str, str], tuple[str, str]]":
+    """As refusals name them: (`jobs.batch`, `patch`) -> group and resource."""
+    return {
+        (f"{resource}.{group}" if group else resource, verb): (group, resource)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def all_but(left_out: "tuple[str, str]") -> "list[Any]":
+    return [
+        {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+        for (what, verb), (group, resource) in named(role_rules()).items()
+        if (what, verb) != left_out
+    ]
+
+
+def test_every_verb_of_the_role_is_some_commands() -> None:
+    assert set(named(role_rules())) == set(NEEDED)
+
+
+@pytest.mark.parametrize(("resource", "verb"), NEEDED, ids=lambda part: part)
 def test_missing_right_is_named(
     make_plan: "Callable[..., Plan]",
     limited: "Callable[[list[Any]], None]",
+    kubelet: Kubelet,
     resource: str,
     verb: str,
-    said: str,
 ) -> None:
-    rules = role_rules()
-    for rule in rules:
-        if resource in rule["resources"]:
-            rule["verbs"] = [v for v in rule["verbs"] if v != verb] or ["watch"]
-    limited(rules)
+    """The role without this one verb. No claims: the pods wait for their volumes."""
+    command = NEEDED[resource, verb]
+    kind = APPLIED.get(resource, ("job",))[0]
+    plan = make_plan(
+        f"backend.kubernetes.kind={kind}",
+        "backend.kubernetes.network_policy=true",
+        "cluster.queue=research",
+    )
+    limited(role_rules())
+    if command != "submit":
+        handle = start(plan)
+        if command == "delete":
+            assert handle.cancel().state is State.CANCELLED
+        elif "queue" in command:
+            suspended = '{"spec": {"suspend": true}}'
+            kubectl("-n", kubelet.namespace, "patch", "job", "d0-worker", "-p", suspended)
+        elif "logs" in command:
+            assert until(kubelet.pods)
+    limited(all_but((resource, verb)))
     with pytest.raises(UsageError) as caught:
-        start(make_plan()).status()
-    assert said in str(caught.value)
+        perform(command, plan, kubelet)
+    assert f"may not {verb} {resource}:" in str(caught.value)
     assert "manifests/rbac.yaml" in str(caught.value)
+
+
+def perform(command: str, plan: "Plan", kubelet: Kubelet) -> None:
+    """A command, or of `logs`, which go on with what they can read, the request behind it."""
+    from launcher import api
+    from launcher.backends.kubernetes.api import Api
+    from launcher.backends.kubernetes.connection import Place
+
+    if command == "submit":
+        start(plan)
+    elif command == "list":
+        api.cluster_runs("kubernetes", namespace=kubelet.namespace)
+    elif command == "cancel":
+        api.find("d0").cancel()
+    elif command == "delete":
+        api.delete("d0")
+    elif command.startswith("logs"):
+        server, pod = Api(Place("", kubelet.namespace)), kubelet.pods()[0].metadata.name
+        list(server.log(pod)) if command == "logs" else server.get("v1", "Pod", pod)
+    else:
+        api.find("d0").status()
 
 
 def test_in_a_pod_with_its_service_account(

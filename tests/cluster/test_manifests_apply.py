@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from launcher.render.kubernetes import KINDS, Kind, objects
 from launcher.render.kubernetes.output import MOST_ANNOTATED_BYTES, apply_command, to_yaml
@@ -17,24 +18,85 @@ pytestmark = pytest.mark.cluster
 MANIFESTS = kube.ROOT / "manifests"
 OWN = sorted(p for kind in KINDS for p in (MANIFESTS / kind).glob("*.yaml"))
 BY_HAND = [MANIFESTS / name for name in ("pvc.yaml", "convert-coco.yaml", "rbac.yaml")]
-"""kueue.yaml needs Kueue's own kinds, whose schemas are not at hand."""
+KUEUE = "sigs.k8s.io/kueue@v0.19.0"
+QUEUES = "resourceflavors", "clusterqueues", "localqueues", "workloads"
 
 
-def kubectl(namespace: str, *arguments: str) -> str:
+def kubectl(namespace: str, *arguments: str, text: str | None = None) -> str:
     if shutil.which("kubectl") is None:
         pytest.skip("needs kubectl")
     done = subprocess.run(
-        ["kubectl", "-n", namespace, *arguments], capture_output=True, text=True, check=False
-    )
+        ["kubectl", "-n", namespace, *arguments],
+        input=text, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
     return done.stdout
+
+
+@pytest.fixture
+def kueue(core: Any) -> None:
+    """Kueue's own kinds, as its Go module has them: on a simulated cluster, where they are left."""
+    there = subprocess.run(
+        ["kubectl", "get", "crd", *(f"{name}.kueue.x-k8s.io" for name in QUEUES)],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if there.returncode == 0:
+        return
+    nodes = core.list_node().items
+    if not any("kwok.x-k8s.io/node" in (n.metadata.annotations or {}) for n in nodes):
+        pytest.skip("needs Kueue")
+    if shutil.which("go") is None:
+        pytest.skip("needs Go, which fetches Kueue's kinds")
+    argv = ["go", "mod", "download", "-json", KUEUE]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd="/")
+    found = json.loads(done.stdout or "{}")
+    if done.returncode:
+        pytest.skip(f"needs {KUEUE}: {found.get('Error', done.stderr)}")
+    crds = Path(found["Dir"]) / "config" / "components" / "crd" / "bases"
+    files = [f"--filename={crds}/kueue.x-k8s.io_{name}.yaml" for name in QUEUES]
+    subprocess.run(["kubectl", "apply", "--server-side", *files], check=True, capture_output=True)
+    for name in QUEUES:
+        condition = ["--for=condition=established", f"crd/{name}.kueue.x-k8s.io"]
+        subprocess.run(["kubectl", "wait", *condition], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("path", [*OWN, *BY_HAND], ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_dry_run_of_the_server_takes_it(path: Path, restricted: str) -> None:
     said = kubectl(restricted, "apply", "--dry-run=server", "-f", str(path))
     assert said.count("(server dry run)") == path.read_text().count("\nkind: ")
+
+
+@pytest.mark.parametrize("path", [*OWN, *BY_HAND], ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_it_is_applied(path: Path, restricted: str) -> None:
+    """For good, as far as a namespace goes: what a dry run says and what is kept are two things."""
+    said = kubectl(restricted, "apply", "-f", str(path))
+    assert said.count(" created") == path.read_text().count("\nkind: ")
+    kubectl(restricted, "diff", "-f", str(path))
+
+
+def test_the_queue_is_applied(kueue: None, restricted: str) -> None:
+    """Unknown fields are errors. The two objects of the cluster get a name of this test's own."""
+    text = (MANIFESTS / "kueue.yaml").read_text()
+    flavor, queue, local = yaml.safe_load_all(text)
+    (resources,) = queue["spec"]["resourceGroups"]
+    assert [f["name"] for f in resources["flavors"]] == [flavor["metadata"]["name"]]
+    assert local["spec"]["clusterQueue"] == queue["metadata"]["name"]
+    own = text.replace("name: launcher-gpu", f"name: {restricted}-gpu")
+    before, after = "name: launcher\nspec:\n  namespace", f"name: {restricted}\nspec:\n  namespace"
+    own = own.replace(before, after)
+    own = own.replace("clusterQueue: launcher", f"clusterQueue: {restricted}")
+    assert own.count(restricted) == 4
+    try:
+        said = kubectl(restricted, "apply", "--dry-run=server", "-f", "-", text=own)
+        assert said.count("(server dry run)") == 3
+        assert kubectl(restricted, "apply", "-f", "-", text=own).count(" created") == 3
+        broken = own.replace("nominalQuota", "nominalQuotas")
+        with pytest.raises(AssertionError, match="nominalQuota"):
+            kubectl(restricted, "apply", "-f", "-", text=broken)
+    finally:
+        argv = ["kubectl", "-n", restricted, "delete", "--ignore-not-found", "-f", "-"]
+        subprocess.run(argv, input=own, text=True, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ import yaml
 import launcher
 from launcher.render.kubernetes import KINDS, Kind, objects
 from launcher.render.kubernetes.output import comments, to_yaml
+from launcher.spec.kubernetes_fields import quantity_bytes
 from tests.render import golden, kube
 
 MANIFESTS = kube.ROOT / "manifests"
@@ -88,3 +89,22 @@ def test_the_data_that_configs_name_is_what_the_conversion_writes() -> None:
             shards = f"{int(given['shards']):05}"
             assert pattern == f"{folder}/{given['prefix']}.record-?????-of-{shards}"
         assert data.label_map == "/data/coco_train/label_map.pbtxt"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_queue_has_room_for_d3_and_its_evaluator(kind: Kind) -> None:
+    queue = list(yaml.safe_load_all((MANIFESTS / "kueue.yaml").read_text()))[1]
+    (flavor,) = queue["spec"]["resourceGroups"][0]["flavors"]
+    quota = {r["name"]: amount(r["nominalQuota"]) for r in flavor["resources"]}
+    made = yaml.safe_load_all((MANIFESTS / kind / "efficientdet_d3.yaml").read_text())
+    asked = dict.fromkeys(quota, 0.0)
+    for pod in kube.pods(list(made)):
+        (container,) = pod["spec"]["containers"]
+        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        for name, value in container["resources"]["limits"].items():
+            asked[name] += amount(value) * (8 if component == "worker" else 1)
+    assert all(asked[name] <= quota[name] for name in quota), (asked, quota)
+
+
+def amount(value: "str | int") -> float:
+    return quantity_bytes(value) if isinstance(value, str) and value[-1] == "i" else float(value)

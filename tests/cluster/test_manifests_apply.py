@@ -1,6 +1,7 @@
 """kubectl and a real API server take every file of manifests/, under the restricted standard."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,13 +12,16 @@ import yaml
 
 from launcher.render.kubernetes import KINDS, Kind, objects
 from launcher.render.kubernetes.output import MOST_ANNOTATED_BYTES, apply_command, to_yaml
+from tests.cluster.kubelet import Kubelet
 from tests.render import kube
 
 pytestmark = pytest.mark.cluster
 
 MANIFESTS = kube.ROOT / "manifests"
 OWN = sorted(p for kind in KINDS for p in (MANIFESTS / kind).glob("*.yaml"))
-BY_HAND = [MANIFESTS / name for name in ("pvc.yaml", "convert-coco.yaml", "rbac.yaml")]
+BY_HAND = [
+    MANIFESTS / name for name in ("pvc.yaml", "get-coco.yaml", "convert-coco.yaml", "rbac.yaml")
+]
 KUEUE = "sigs.k8s.io/kueue@v0.19.0"
 QUEUES = "resourceflavors", "clusterqueues", "localqueues", "workloads"
 
@@ -97,6 +101,58 @@ def test_the_queue_is_applied(kueue: None, restricted: str) -> None:
     finally:
         argv = ["kubectl", "-n", restricted, "delete", "--ignore-not-found", "-f", "-"]
         subprocess.run(argv, input=own, text=True, check=True, capture_output=True)
+
+
+def test_the_commands_of_the_readme_in_their_order(
+    core: Any, namespace: str, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    """Line by line as they stand there, in a namespace that the kubeconfig names. The pods of the
+    data end well, as soon as they run."""
+    config = tmp_path / "kubeconfig"
+    shutil.copy(os.environ["LAUNCHER_TEST_KUBECONFIG"], config)
+    env = {**os.environ, "KUBECONFIG": str(config)}
+
+    def sh(text: str) -> str:
+        argv = ["sh", "-ec", text]
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, (text, done.stderr)
+        return done.stdout
+
+    sh(f"kubectl config set-context --current --namespace={namespace}")
+    bind("launcher", core, namespace)
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    (change,) = [b for b in kube.readme_commands() if "sed -e" in b]
+    (order,) = [b for b in kube.readme_commands() if "job/convert-coco-train" in b]
+    (after,) = [b for b in kube.readme_commands() if "delete" in b]
+    sh(change.replace("MY-CLAIM", "launcher"))
+    for line in order.splitlines():
+        if line.startswith("kubectl wait"):
+            for component, count in (("download", 1), ("convert", 2)):
+                if component[:4] in line.replace("get-coco", "download"):
+                    for pod in kubelet.running(count, component):
+                        kubelet.end(pod, 0)
+        sh(line)
+    assert kubelet.running(1), "the simulated nodes have 32 GPUs, and other tests take some"
+    assert len(kubelet.pods()) == 8
+    assert "d3-coco-worker-0" in sh(after.splitlines()[0])
+    sh(next(line for line in after.splitlines() if "delete" in line))
+    assert kubelet.pods() == [], "who applies again now does not meet the old group"
+
+
+def bind(claim: str, core: Any, namespace: str) -> None:
+    """A volume without any storage for pvc.yaml: the scheduler asks for no more."""
+    volume = f"{namespace}-{claim}"
+    spec = {
+        "capacity": {"storage": "200Gi"},
+        "accessModes": ["ReadWriteMany"],
+        "hostPath": {"path": f"/nowhere/{volume}"},
+        "claimRef": {"name": claim, "namespace": namespace},
+        "storageClassName": "",
+        "persistentVolumeReclaimPolicy": "Retain",
+    }
+    core.create_persistent_volume({"metadata": {"name": volume}, "spec": spec})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -124,6 +124,18 @@ def _strict(schema: Any) -> Any:
     return kept
 
 
+def readme_commands() -> list[str]:
+    """The blocks of commands in manifests/README.md, as a user copies them."""
+    lines = (ROOT / "manifests" / "README.md").read_text().splitlines()
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("    "):
+            blocks[-1].append(line[4:])
+        elif blocks[-1]:
+            blocks.append([])
+    return ["\n".join(block) for block in blocks if block]
+
+
 def of_kind(objects: Sequence[Object], kind: str) -> Object:
     (found,) = [o for o in objects if o["kind"] == kind]
     return found

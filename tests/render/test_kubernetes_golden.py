@@ -1,5 +1,6 @@
 """Whole objects, and the manifests that are shipped: equal to what was looked at once."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from launcher.render.kubernetes import KINDS, Kind, objects
 from launcher.render.kubernetes.output import comments, to_yaml
 from launcher.spec.kubernetes_fields import quantity_bytes
 from tests.render import golden, kube
+from tests.render.kube import readme_commands
 
 MANIFESTS = kube.ROOT / "manifests"
 MODELS = ("efficientdet_d0", "efficientdet_d3")
@@ -60,22 +62,38 @@ def test_the_readme_names_every_file_and_its_lines_are_there() -> None:
 
 
 def test_three_lines_of_sed_change_all_that_the_readme_says(tmp_path: Path) -> None:
-    """As a user types it."""
+    """As a user types it: in every file that the commands after it apply."""
     if shutil.which("sed") is None:
         pytest.skip("needs sed")
-    lines = (MANIFESTS / "README.md").read_text().splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("    sed -e"))
-    command = "\n".join(line.strip() for line in lines[first : first + 4])
-    subprocess.run(["sh", "-c", command.replace("> d3.yaml", f"> {tmp_path}/d3.yaml")],
-                   cwd=kube.ROOT, check=True)  # fmt: skip
-    made = list(yaml.safe_load_all((tmp_path / "d3.yaml").read_text()))
+    (change,) = [block for block in readme_commands() if "sed -e" in block]
+    (order,) = [block for block in readme_commands() if "job/convert-coco-train" in block]
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    subprocess.run(["sh", "-ec", change], cwd=tmp_path, check=True)
+    applied = re.findall(r"apply -f (\S+)", order)
+    assert applied == [
+        "manifests/pvc.yaml", "my/get-coco.yaml", "my/convert-coco.yaml", "my/efficientdet_d3.yaml",
+    ]  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "my").iterdir()) == sorted(
+        name.removeprefix("my/") for name in applied[1:]
+    )
+    made = [o for name in applied[1:] for o in yaml.safe_load_all((tmp_path / name).read_text())]
     for pod in kube.pods(made):
         assert pod["spec"]["containers"][0]["image"] == "MY-REGISTRY/launcher:0.1.0"
         claims = [v for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
         assert [c["persistentVolumeClaim"]["claimName"] for c in claims] == ["MY-CLAIM"]
-    jobs = [o for o in made if o["kind"] == "Job"]
-    queues = [o["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] for o in jobs]
-    assert queues == ["MY-QUEUE", "MY-QUEUE"]
+    assert len(kube.pods(made)) == 5
+    queues = [o["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") for o in made]
+    assert [queue for queue in queues if queue] == ["MY-QUEUE", "MY-QUEUE"]
+
+
+def test_what_the_readme_waits_for_is_what_it_applies() -> None:
+    (order,) = [block for block in readme_commands() if "job/convert-coco-train" in block]
+    waited = set(re.findall(r"job/(\S+)", order))
+    names = set()
+    for file in ("get-coco", "convert-coco"):
+        found = yaml.safe_load_all((MANIFESTS / f"{file}.yaml").read_text())
+        names |= {job["metadata"]["name"] for job in found}
+    assert waited == names
 
 
 def test_the_data_that_configs_name_is_what_the_conversion_writes() -> None:

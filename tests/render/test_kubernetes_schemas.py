@@ -36,7 +36,7 @@ def test_the_schemas_refuse_what_they_should(shared: Path) -> None:
                 kube.validate(one, shared / "crds")
 
 
-@pytest.mark.parametrize("name", ["pvc.yaml", "convert-coco.yaml", "rbac.yaml"])
+@pytest.mark.parametrize("name", ["pvc.yaml", "get-coco.yaml", "convert-coco.yaml", "rbac.yaml"])
 def test_the_manifests_by_hand_fit_theirs(name: str, shared: Path) -> None:
     import yaml
 

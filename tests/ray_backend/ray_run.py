@@ -66,7 +66,7 @@ class RayRun(SmallRun):
             self.submit()
         elif State(self.told()["state"]).ended:
             self.submit("--resume")
-        self.wait(lambda: len(self.steps_of(self.status()["attempt"])) >= 3, "three steps", 400)
+        self.wait(lambda: len(self.steps_of(self.status()["attempt"])) >= 3, "three steps", 800)
         return int(self.status()["attempt"])
 
     def wait_end(self, seconds: float = 300.0) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.end_to_end.small_run import make_run
 from tests.ray_backend.nodes import our_metrics
 from tests.ray_backend.ray_run import RayRun, ray_folders, rays_left
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.timeout(1500)]
 
 CHECKPOINT_STEPS = 4
 LISTENS = "0A"
@@ -32,7 +32,7 @@ MARK, MARKED = "OF_THE_SPEC", "seen-by-processes-alone"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayRun]:
     folder = tmp_path_factory.mktemp("ray-faults")
-    make_run(folder, steps=5000, checkpoint_steps=CHECKPOINT_STEPS, stall_seconds=60.0)
+    make_run(folder, steps=5000, checkpoint_steps=CHECKPOINT_STEPS, stall_seconds=300.0)
     spec = folder / "small.yaml"
     spec.write_text(
         spec.read_text().replace("cluster: {", f"cluster: {{env: {{{MARK}: {MARKED}}}, ")

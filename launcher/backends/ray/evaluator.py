@@ -17,7 +17,7 @@ from launcher.render.supervised import EVALUATOR, Process
 
 _LOOK_SECONDS = 1.0
 _END_SECONDS = 20.0
-_PENDING_SECONDS = 5.0
+_PENDING_SECONDS = 10.0
 _NO_ROOM = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
 """Ray takes a job back that has found no room within RAY_JOB_START_TIMEOUT_SECONDS (900)."""
 
@@ -92,7 +92,8 @@ class RayEvaluator:
             return ""
         if time.monotonic() - self._began < _PENDING_SECONDS:
             return None  # Ray takes as long to start anything
-        return f"the evaluator waits for {self._needs} (its job is PENDING)"
+        what = self._needs if self._needs.bundle else "Ray to start it"
+        return f"the evaluator waits for {what} (its job is PENDING)"
 
     def _code_of(self, job: dict[str, object]) -> int:
         if job.get("status") == "SUCCEEDED":

@@ -52,11 +52,12 @@ def check_step(config: WorkerConfig, optimizer: Message, result: StepResult) -> 
 
 def summary(config: WorkerConfig, result: StepResult) -> str:
     """One line for the log after the first step of an attempt."""
+    divided = f", the summed loss divided by {result.divisor:g}" if result.divisor > 1 else ""
     return (
         f"applied at step {result.step}: global batch {result.images} = "
         f"{config.replicas} replicas x {config.per_replica_batch} images x "
         f"{result.micro_batches // config.replicas} accumulation steps, "
-        f"learning rate {result.learning_rate:g} (as planned)"
+        f"learning rate {result.learning_rate:g} (as planned){divided}"
     )
 
 

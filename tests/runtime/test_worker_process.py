@@ -25,10 +25,11 @@ BATCH = 8
 def make_run(root: Path, message: Any, *, steps: int, **changed: Any) -> RunPaths:
     paths = RunPaths(root)
     pipeline.write(paths.pipeline, message)
+    values = {"per_replica_batch": BATCH, "accumulation_steps": 1, **changed}
     config = WorkerConfig(
         name=root.name, workers=1, gpus_per_worker=0, replicas=1, global_batch=BATCH,
-        per_replica_batch=BATCH, accumulation_steps=1, learning_rate=0.05,
-        warmup_learning_rate=0.005, warmup_steps=max(1, steps // 4), total_steps=steps, **changed,
+        learning_rate=0.05, warmup_learning_rate=0.005, warmup_steps=max(1, steps // 4),
+        total_steps=steps, **values,
     )  # fmt: skip
     write_json(paths.plan, {"worker_config": config.to_json()})
     return paths
@@ -44,9 +45,20 @@ def start(paths: RunPaths, **environment: str) -> "subprocess.Popen[str]":
     )
 
 
-def finish(paths: RunPaths, **environment: str) -> tuple[int, str]:
+def finish(paths: RunPaths, seconds: float = 300, **environment: str) -> tuple[int, str]:
     process = start(paths, **environment)
-    _, log = process.communicate(timeout=300)
+    _, log = process.communicate(timeout=seconds)
+    return process.returncode, log
+
+
+def stop_after(step: int, paths: RunPaths) -> tuple[int, str]:
+    """By SIGTERM."""
+    process = start(paths)
+    while not (progress := read_json(paths.progress(0))) or progress["step"] < step:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=120)
     return process.returncode, log
 
 
@@ -55,14 +67,8 @@ def stopped_and_resumed(shapes: Path, tmp_path_factory: pytest.TempPathFactory) 
     """40 steps, stopped by SIGTERM on the way and continued by a second attempt."""
     message = demo_pipeline(shapes, batch=BATCH, steps=40)
     paths = make_run(tmp_path_factory.mktemp("run"), message, steps=40, checkpoint_steps=10)
-    process = start(paths)
-    while not (progress := read_json(paths.progress(0))) or progress["step"] < 3:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    _, first_log = process.communicate(timeout=120)
-    second = finish(paths, LAUNCHER_ATTEMPT="1")
-    return paths, (process.returncode, first_log), second
+    first = stop_after(3, paths)
+    return paths, first, finish(paths, LAUNCHER_ATTEMPT="1")
 
 
 def test_sigterm_saves_a_checkpoint_and_leaves_with_143(stopped_and_resumed: Any) -> None:

@@ -24,7 +24,7 @@ def read(path: Path) -> Message:
 def read_text(path: Path) -> str:
     """A text file that a user named. Raises SpecError when it is missing, a folder or no text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # a BOM is no part of the text
     except UnicodeDecodeError as e:
         what = f"not a text file (byte {e.start} is not UTF-8)"
     except ValueError as e:  # a path with a null byte

@@ -62,7 +62,7 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
     train = given.train or _paths(own.train_input_reader)
     readers = list(own.eval_input_reader)
     val = given.val or (_paths(readers[0]) if readers else ())
-    labels = given.label_map or _real(own.train_input_reader.label_map_path)
+    labels = given.label_map or real_path(own.train_input_reader.label_map_path)
     counts: dict[str, Any] = dict(_COCO2017) if dataset == "coco2017" else {}
     if shapes:
         train, val, labels = (shapes.train,), (shapes.val,), shapes.label_map
@@ -90,7 +90,7 @@ def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
     if spec.train.fine_tune_checkpoint and spec.train.fine_tune_type:
         return FineTune(spec.train.fine_tune_checkpoint, spec.train.fine_tune_type)
     config = source.pipeline.train_config
-    checkpoint = _real(config.fine_tune_checkpoint)
+    checkpoint = real_path(config.fine_tune_checkpoint)
     if not checkpoint:
         return None
     if config.HasField(_VERSION) and config.fine_tune_checkpoint_version != V2:
@@ -181,7 +181,7 @@ def _paths(reader: Message) -> tuple[str, ...]:
     return tuple(absolute_pattern(path) for path in paths if _is_real(path))
 
 
-def _real(path: str) -> str:
+def real_path(path: str) -> str:
     """Absolute, against the current directory as the OD API reads it; empty for a placeholder."""
     return absolute(path) if _is_real(path) else ""
 

@@ -60,8 +60,9 @@ def facts_of(train_config: Message, place: str) -> Facts:
     steps = total_steps(train_config)
     rates = [getattr(schedule, name) for name in _RATES[kind]]
     rates += [change.learning_rate for change in _changes(kind, schedule)]
-    if not all(math.isfinite(r) and r >= 0 for r in rates):
-        raise _error(place, kind, f"a rate of {min(rates):g}", "Rates are finite and not negative")
+    unsound = [rate for rate in rates if not (math.isfinite(rate) and rate >= 0)]
+    if unsound:
+        raise _error(place, kind, f"a rate of {unsound[0]:g}", "Rates are finite and not negative")
     if not 0 < train_config.batch_size <= LARGEST:
         what = f"batch_size is {train_config.batch_size}"
         raise _error(place, "", what, f"Use 1 to {LARGEST}")

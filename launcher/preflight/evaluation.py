@@ -19,6 +19,9 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _nms(subject)
     yield from _boxes_unread(subject)
     yield from _sampled(subject)
+    yield from _other_reader(subject)
+    yield from _other_map(subject)
+    yield from _average(subject)
     yield from _file_only(subject)
 
 
@@ -110,6 +113,60 @@ def _sampled(subject: Subject) -> Iterator[Finding]:
                 remedy="Nothing: here all are read. Without launcher: remove the line",
                 edits=(f"batch.global_batch={subject.run.batch}",),
             )
+
+
+def _other_reader(subject: Subject) -> Iterator[Finding]:
+    file = subject.file
+    if file is None or len(file.eval_input_reader) < 2:
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.INFO if subject.spec.data.val else Severity.WARNING,
+        place=subject.place_in_file("eval_input_reader", "input_path"),
+        evidence=(
+            f"{len(file.eval_input_reader)} eval_input_reader: the first is scored, the others "
+            "are left out, as the OD API does without --eval_index"
+        ),
+        cost=Cost("the mAP is of a part of the images, where all are meant", 0.1),
+        remedy="data.val with the files of all of them, or of the one that is meant",
+    )
+
+
+def _other_map(subject: Subject) -> Iterator[Finding]:
+    if subject.file is None or subject.val_map_differs is None:
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.INFO if subject.spec.data.label_map else Severity.WARNING,
+        place=subject.place_in_file("eval_input_reader", "label_map_path"),
+        evidence=(
+            f"the val records have a label map of their own, {subject.val_map_differs}: with "
+            f"other classes than {subject.plan.data.label_map}, by which they are scored here"
+        ),
+        cost=Cost("where a class has another id, its mAP is of another class", 0.3),
+        remedy="One map for both, that the records were made with (data.label_map)",
+    )
+
+
+def _average(subject: Subject) -> Iterator[Finding]:
+    """Said of a file that asks for it: the field's default is true, and scores nothing either."""
+    file = subject.file
+    optimizer = file.train_config.optimizer if file is not None else None
+    if file is None or optimizer is None or subject.plan.worker_config.ema_decay is not None:
+        return
+    asked = optimizer.HasField("use_moving_average") and optimizer.use_moving_average
+    if asked and not file.eval_config.use_moving_averages:
+        yield Finding(
+            name=NAME,
+            severity=Severity.INFO,
+            place=subject.place_in_file("train_config", "use_moving_average"),
+            evidence=(
+                "use_moving_average is true, eval_config.use_moving_averages is not: an average "
+                "of the weights is kept and never scored, so this run keeps none"
+            ),
+            cost=Cost("nothing, if the weights themselves are meant"),
+            remedy="Nothing, or train.ema_decay: their average is scored",
+        )
 
 
 def _file_only(subject: Subject) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ which has the model's variables. Here its names are looked at, and the pipeline.
 
 from collections.abc import Iterator
 
+from launcher.contract import pattern_matches
 from launcher.odapi.protos import Message
 from launcher.planning.data import PLACEHOLDER
 from launcher.planning.departures import rate_rule
@@ -28,6 +29,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _other_kind(subject)
     yield from _other_model(subject)
     yield from _rate(subject)
+    yield from _all_frozen(subject)
 
 
 def _from_nothing(subject: Subject) -> Iterator[Finding]:
@@ -191,6 +193,25 @@ def _rate(subject: Subject) -> Iterator[Finding]:
             f"A pipeline_config of your own with a rate of about {run.learning_rate / 10:g} and "
             "fewer steps, and batch.lr_scaling: none"
         ),
+    )
+
+
+_ANY = ("backbone/?/kernel", "backbone/?/gamma", "neck/?/kernel", "heads/?/kernel", "heads/?/bias")
+"""Names of variables, by what all models have of them."""
+
+
+def _all_frozen(subject: Subject) -> Iterator[Finding]:
+    frozen = [pattern for pattern in subject.plan.frozen if not pattern.startswith("not ")]
+    whole = [p for p in frozen if all(pattern_matches(p, name) for name in _ANY)]
+    if not whole:
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.ERROR,
+        place=subject.place_of_run("train.freeze", "train_config", "freeze_variables"),
+        evidence=f'"{whole[0]}" freezes every variable: nothing is left to train',
+        cost=Cost("the worker stops at it before its first step", 1.0),
+        remedy="Freeze less, as ['^backbone/'] (`launcher variables` lists the names)",
     )
 
 

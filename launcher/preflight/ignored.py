@@ -51,7 +51,18 @@ _USELESS = (
 )
 """Of TensorFlow 1's parameter servers and queues: they have no meaning any more."""
 
-_EVAL = ("num_examples", "max_evals", "eval_interval_secs", "save_graph", "ignore_groundtruth")
+_EVAL = (
+    "num_examples",
+    "max_evals",
+    "eval_interval_secs",
+    "save_graph",
+    "ignore_groundtruth",
+    "visualization_export_dir",
+    "eval_master",
+    "eval_instance_masks",
+)
+_READER = ("queue_capacity", "min_after_dequeue", "prefetch_size")
+"""export_path is read (eval_util.py, for LVIS), and an external_input_reader stops the OD API."""
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -88,17 +99,27 @@ def _missed(
 def _useless(subject: Subject, file: Message) -> Iterator[Finding]:
     train = _set_in(file.train_config, _USELESS)
     scored = [f"eval_config.{name}" for name in _set_in(file.eval_config, _EVAL)]
-    if not train and not scored:
+    read = [
+        f"{name}.{field}" for name, reader in _readers(file) for field in _set_in(reader, _READER)
+    ]
+    if not train and not scored and not read:
         return
-    first = ("train_config", train[0]) if train else ("eval_config", scored[0].partition(".")[2])
+    section, _, field = (*scored, *read, "")[0].partition(".")
+    first = ("train_config", train[0]) if train else (section, field)
     yield Finding(
         name=NAME,
         severity=Severity.INFO,
         place=subject.place_in_file(*first),
-        evidence=f"{', '.join([*train, *scored])}: of TensorFlow 1, read by nobody",
+        evidence=f"{', '.join([*train, *scored, *read])}: of TensorFlow 1, read by nobody",
         cost=Cost("nothing"),
         remedy="Remove them",
     )
+
+
+def _readers(file: Message) -> list[tuple[str, Message]]:
+    """As far as they are used: the first of eval_input_reader."""
+    scored = [("eval_input_reader", reader) for reader in list(file.eval_input_reader)[:1]]
+    return [("train_input_reader", file.train_input_reader), *scored]
 
 
 def _set_in(message: Message, fields: tuple[str, ...]) -> list[str]:

@@ -6,6 +6,7 @@ replica, moments over all replicas, the statistics of a trained checkpoint, mome
 
 from collections.abc import Iterator
 
+from launcher.contract import pattern_matches
 from launcher.planning.effective import is_synchronised
 from launcher.planning.norm import Norm
 from launcher.planning.norm_evidence import best
@@ -175,7 +176,16 @@ _CHECKPOINT = "train.fine_tune_checkpoint"
 
 
 def _freezes_backbone(patterns: tuple[str, ...]) -> bool:
-    return any(pattern.lstrip("^(.*").startswith("backbone") for pattern in patterns)
+    """By the part of a name that all models have; what Keras adds, the worker knows."""
+    return any(
+        pattern.lstrip("^(.*").startswith("backbone") or pattern_matches(pattern, _A_KERNEL)
+        for pattern in patterns
+        if not pattern.startswith("not ")
+    )
+
+
+_A_KERNEL = "backbone/?/kernel"
+"""Of a layer whose own name no pattern knows."""
 
 
 def _backbone_alone(subject: Subject) -> Iterator[Finding]:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from launcher.errors import DataError
+from launcher.odapi import label_map
 from launcher.odapi import pipeline as pipelines
 from launcher.odapi.protos import Message
 from launcher.planning import Plan
+from launcher.planning.data import real_path
 from launcher.planning.schedule import Facts
 from launcher.planning.source import Source, source_of
 from launcher.preflight.finding import Severity
@@ -25,6 +28,8 @@ class Subject:
     """Of the user's own pipeline.config; empty for a recipe."""
     weights: Weights | None
     """Of the starting checkpoint; None without one, and for one that is not here."""
+    val_map_differs: str | None = None
+    """The file's label map of the val records, where its classes are not those of the run's."""
 
     @property
     def spec(self) -> JobSpec:
@@ -140,4 +145,17 @@ def subject_of(plan: Plan, *, weights_here: bool = True) -> Subject:
     start = plan.fine_tune.checkpoint if plan.fine_tune else ""
     readable = weights_here and bool(start) and not is_url(start)
     weights = read_weights(start) if readable else None
-    return Subject(plan, source, text, weights)
+    other = _other_val_map(plan, source) if weights_here else None
+    return Subject(plan, source, text, weights, other)
+
+
+def _other_val_map(plan: Plan, source: Source) -> str | None:
+    readers = source.pipeline.eval_input_reader if source.file else ()
+    own, run = real_path(readers[0].label_map_path) if readers else "", plan.data.label_map
+    if not own or not run or own == run or is_url(own) or is_url(run):
+        return None
+    try:
+        same = label_map.read(Path(own)) == label_map.read(Path(run))
+    except DataError:  # of the run's, labels.py tells; the other is not read
+        return None
+    return None if same else own

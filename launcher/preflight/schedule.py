@@ -61,13 +61,13 @@ def _late(subject: Subject, config: Message, severity: Severity) -> Iterator[Fin
             remedy=_remedy(subject, "Fewer warm-up steps: a recipe has 1 to 10 % of its steps"),
             edits=edits,
         )
-    for what, cost, remedy in _odd_decay(config, steps):
+    for what, lost, remedy in _odd_decay(config, steps):
         yield Finding(
             name=NAME,
             severity=severity,
             place=subject.place_in_file("train_config", what.partition(" ")[0]),
             evidence=what,
-            cost=cost,
+            cost=lost,
             remedy=_remedy(subject, remedy),
             edits=edits,
         )

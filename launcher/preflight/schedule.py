@@ -51,13 +51,13 @@ def _late(subject: Subject, config: Message, severity: Severity) -> Iterator[Fin
     edits = (f"batch.global_batch={subject.run.batch}",) if subject.source.follows_recipe else ()
     if own.warmup_steps * 2 > steps:
         never = own.warmup_steps >= steps
-        lost = "the peak rate is never reached" if never else "most of it is a warm-up"
+        why = "the peak rate is never reached" if never else "most of it is a warm-up"
         yield Finding(
             name=NAME,
             severity=severity,
             place=subject.place_in_file("train_config", _WARMUPS.get(own.schedule, "schedule")),
             evidence=f"the warm-up takes {own.warmup_steps:,} of {steps:,} steps",
-            cost=Cost(f"no mAP is known: {lost}", 0.3),
+            cost=Cost(f"no mAP is known: {why}", 0.3),
             remedy=_remedy(subject, "Fewer warm-up steps: a recipe has 1 to 10 % of its steps"),
             edits=edits,
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from launcher.backends.ray.channel import Channel, mapping
+from launcher.contract import WORKER_MODULE
 from tests.end_to_end.small_run import make_run
 from tests.ray_backend.nodes import our_metrics
 from tests.ray_backend.ray_run import RayRun, ray_folders, rays_left
@@ -143,7 +144,8 @@ def ask(url: str) -> str:
 
 def listeners(folder: Path) -> set[str]:
     """`address:port` where the processes of the Ray with this --temp-dir, and what they have
-    started, listen: as the kernel writes them, 0100007F:1F90 for 127.0.0.1:8080."""
+    started, listen: as the kernel writes them, 0100007F:1F90 for 127.0.0.1:8080. Not those of
+    TensorFlow's workers, whose sockets are bound to the device `lo`, which this does not tell."""
     family = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if _names(p, folder)]
     for pid in family:
         with contextlib.suppress(OSError):
@@ -152,7 +154,8 @@ def listeners(folder: Path) -> set[str]:
     inodes = set()
     for pid in family:
         with contextlib.suppress(OSError):
-            inodes |= {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+            if WORKER_MODULE.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                inodes |= {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
     tables = [Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")]
     rows = [row.split() for table in tables for row in table.splitlines()[1:]]
     return {row[1] for row in rows if row[3] == LISTENS and f"socket:[{row[9]}]" in inodes}

@@ -4,6 +4,7 @@ How much of a checkpoint fits is counted by the worker before its first step (do
 which has the model's variables. Here its names are looked at, and the pipeline.config beside it.
 """
 
+import re
 from collections.abc import Iterator
 
 from launcher.contract import pattern_matches
@@ -28,6 +29,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _version_unsaid(subject)
     yield from _other_kind(subject)
     yield from _other_model(subject)
+    yield from _other_backbone(subject)
     yield from _rate(subject)
     yield from _all_frozen(subject)
 
@@ -155,6 +157,45 @@ def _other_model(subject: Subject) -> Iterator[Finding]:
         cost=Cost("the worker stops at it before its first step", 0.9),
         remedy="The checkpoint of this architecture, or a classifier's of its backbone",
     )
+
+
+_EFFICIENTNET_STEMS = (32, 32, 32, 40, 48, 48, 56, 64)
+"""Filters of the first convolution of B0 to B7 (efficientnet_model.py of tf-models-official)."""
+
+
+def _other_backbone(subject: Subject) -> Iterator[Finding]:
+    """By the convolution that reads the image, whose size is known of EfficientNets and ResNets.
+    Backbones that begin alike, as B0, B1 and B2 or all ResNets, only the worker tells apart."""
+    fine_tune, weights = subject.plan.fine_tune, subject.weights
+    ours = _extractor(subject.effective)
+    expected = _first_of(ours)
+    if fine_tune is None or weights is None or expected is None or len(weights.first) != 1:
+        return
+    (there,) = weights.first
+    if there == expected or any(True for _ in _other_model(subject)):
+        return
+    yield Finding(
+        name=NAME,
+        severity=Severity.ERROR,
+        place=_place(subject),
+        evidence=(
+            f"{fine_tune.checkpoint} begins with {_convolution(there)}, "
+            f"{ours} with {_convolution(expected)}: another backbone"
+        ),
+        cost=Cost("the worker stops at it before its first step", 0.9),
+        remedy="The checkpoint of this architecture, or a classifier's of its backbone",
+    )
+
+
+def _first_of(extractor: str) -> tuple[int, ...] | None:
+    if found := re.search(r"efficientnet-b([0-7])", extractor):
+        return 3, 3, _EFFICIENTNET_STEMS[int(found[1])]
+    return (7, 7, 64) if re.search(r"(?<!inception_)resnet_?(v1_)?\d", extractor) else None
+
+
+def _convolution(first: tuple[int, ...]) -> str:
+    height, width, filters = first
+    return f"{filters} filters of {height} x {width}"
 
 
 def _extractor(pipeline: Message) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.planning import make_plan
-from launcher.preflight import Options, Severity, check
+from launcher.preflight import Options, Severity, check, fine_tune
 from launcher.records import checkpoint
 from launcher.spec import load
 from tests.preflight.own_files import cosine, found, only, own_file
@@ -15,8 +15,9 @@ from tests.preflight.own_files import cosine, found, only, own_file
 NAME = "fine-tune"
 
 
-def table(*names: str) -> bytes:
+def table(*names: str, shapes: dict[str, tuple[int, ...]] | None = None) -> bytes:
     """The index of a checkpoint with these entries, as TensorFlow writes it."""
+    of = shapes or {}
 
     def varint(number: int) -> bytes:
         low, rest = number & 0x7F, number >> 7
@@ -34,10 +35,17 @@ def table(*names: str) -> bytes:
             before = key
         return body + b"\0\0\0\0" + b"\1\0\0\0"
 
+    def entry(shape: tuple[int, ...] | None) -> bytes:
+        if shape is None:
+            return b"entry"
+        dims = [b"\x08" + varint(size) for size in shape]
+        text = b"".join(b"\x12" + varint(len(dim)) + dim for dim in dims)
+        return b"\x08\x01\x12" + varint(len(text)) + text + b"\x28\x04\x35crc!"
+
     def handle(offset: int, size: int) -> bytes:
         return varint(offset) + varint(size)
 
-    entries = [(b"", b"header"), *((name.encode(), b"entry") for name in sorted(names))]
+    entries = [(b"", b"header"), *((n.encode(), entry(of.get(n))) for n in sorted(names))]
     data = block(entries)
     index = block([(b"\xff", handle(0, len(data)))])
     at = len(data) + 5
@@ -211,3 +219,48 @@ def test_a_recipe_that_starts_from_a_detector_keeps_its_rate(tmp_path: Path) -> 
     prefix = weights(tmp_path / "w", "feature_extractor/a")
     spec = spec_of(tmp_path, prefix, "detection", "centernet_hourglass104_1024")
     assert found(spec, name=NAME) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "first", "told"),
+    [
+        ("efficientdet_d3", (3, 3, 3, 40), False),
+        ("efficientdet_d3", (3, 3, 3, 32), True),
+        ("efficientdet_d0", (3, 3, 3, 32), False),
+        ("efficientdet_d0", (7, 7, 3, 64), True),
+        ("ssd_resnet50_v1_fpn_640", (7, 7, 3, 64), False),
+        ("ssd_resnet50_v1_fpn_640", (3, 3, 3, 32), True),
+        ("ssd_mobilenet_v2_320", (7, 7, 3, 64), False),  # whose width is a setting
+    ],
+)
+def test_another_backbone_by_its_first_convolution(
+    tmp_path: Path, recipe: str, first: tuple[int, ...], told: bool
+) -> None:
+    prefix = classifier(tmp_path / "w")
+    names = [f"feature_extractor/{i}/kernel/.ATTRIBUTES/VARIABLE_VALUE" for i in range(3)]
+    shapes = dict(zip(names, (first, (3, 3, 32, 1), (1, 1, 32, 16)), strict=True))
+    index = table("_CHECKPOINTABLE_OBJECT_GRAPH", *names, shapes=shapes)
+    Path(f"{prefix}.index").write_bytes(index)
+    findings = found(spec_of(tmp_path, prefix, "classification", recipe), name=NAME)
+    assert [f.severity for f in findings] == [Severity.ERROR] * told
+    height, width, _, filters = first
+    begins = f"{prefix} begins with {filters} filters of {height} x {width}, "
+    assert all(f.evidence.startswith(begins) for f in findings)
+    assert all(f.evidence.endswith(": another backbone") for f in findings)
+
+
+@pytest.mark.tensorflow
+def test_first_convolutions_are_those_of_the_models() -> None:
+    from launcher.odapi import compat
+
+    compat.load()
+    from object_detection.models.keras_models import resnet_v1
+    from official.legacy.image_classification.efficientnet import efficientnet_model
+
+    for number, filters in enumerate(fine_tune._EFFICIENTNET_STEMS):
+        config = efficientnet_model.MODEL_CONFIGS[f"efficientnet-b{number}"]
+        assert efficientnet_model.round_filters(config.stem_base_filters, config) == filters
+    resnet = resnet_v1.resnet_v1_50(batchnorm_training=False, weights=None, include_top=False)
+    shapes = [v.shape.as_list() for v in resnet.variables]
+    assert [s for s in shapes if len(s) == 4 and s[2] == 3] == [[7, 7, 3, 64]]
+    assert fine_tune._first_of("ssd_resnet50_v1_fpn_keras") == (7, 7, 64)

@@ -54,3 +54,23 @@ def test_what_is_no_table(tmp_path: Path) -> None:
     for content in (b"", b"x" * 47, b"\xff" * 100, b"\0" * 100):
         path.write_bytes(content)
         assert not checkpoint_table.names(path)
+
+
+@pytest.mark.tensorflow
+def test_shapes_are_those_that_tensorflow_reads(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    made = {"kernel": [3, 3, 3, 300], "scalar": [], "none": [0], "long": [70_000, 1]}
+    variables = {name: tf.Variable(tf.zeros(shape)) for name, shape in made.items()}
+    prefix = tf.train.Checkpoint(**variables).write(str(tmp_path / "ckpt"))
+    found = checkpoint_table.shapes(Path(f"{prefix}.index"))
+    expected = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+    assert found == {name: tuple(shape) for name, shape in expected.items()}
+    assert found["kernel/.ATTRIBUTES/VARIABLE_VALUE"] == (3, 3, 3, 300)
+    good = Path(f"{prefix}.index").read_bytes()
+    chance = random.Random(1)
+    for _ in range(300):
+        damaged = bytearray(good)
+        damaged[chance.randrange(len(good))] ^= 1 << chance.randrange(8)
+        (tmp_path / "damaged.index").write_bytes(bytes(damaged))
+        checkpoint_table.shapes(tmp_path / "damaged.index")

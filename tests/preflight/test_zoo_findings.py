@@ -4,8 +4,8 @@
 
 The table has each file's findings by name, as `launcher check FILE` prints them. In all of them
 PATH_TO_BE_CONFIGURED stands for the checkpoint, which is why fine-tune is there, and for the
-records, which is why data-shards is: a note that none are named yet. EfficientDet-D7's errors are of
-a slip in the published file, whose val path is `PATH_TO_BEE_CONFIGURED/...`: that is a path, and
+records, which is why data-shards is: a note that none are named yet. EfficientDet-D7's errors are
+of a slip in the published file, whose val path is `PATH_TO_BEE_CONFIGURED/...`: that is a path, and
 beside it train and label map are missing.
 """
 

@@ -78,7 +78,6 @@ def check(plan: Plan, options: Options) -> Report:
 
 def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequence[Finding]]":
     from launcher import preflight
-    from launcher.preflight import labels  # numpy
 
     if not options.data:
         storage = "on storage of the cluster, which this machine does not see"
@@ -94,6 +93,8 @@ def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequ
     except MissingExtraError as e:
         problem = e.problems[0]
         return None, [_not_looked_at(problem.what, problem.remedy)]
+    from launcher.preflight import labels  # numpy is there
+
     return found.summary, [*found.findings, *labels.of_file(subject, found.read)]
 
 

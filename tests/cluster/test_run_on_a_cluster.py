@@ -13,7 +13,7 @@ import pytest
 from launcher.backends.kubernetes import BACKEND
 from launcher.contract import Reason, State
 from launcher.errors import WorkerExit
-from tests.cluster.conftest import eventually, kubectl
+from tests.cluster.conftest import eventually, kubectl, start
 from tests.cluster.kubelet import Kubelet, index, until
 
 if TYPE_CHECKING:
@@ -220,8 +220,9 @@ def test_eviction_restarts_and_says_what_the_node_lacked(
     assert "ephemeral-storage" in told[0].message
 
 
-def test_deadline(make_plan: "Callable[..., Plan]", kubelet: Kubelet) -> None:
-    handle = started(make_plan("backend.kubernetes.max_hours=0.003"), kubelet)
+@pytest.mark.usefixtures("kubelet")
+def test_deadline(make_plan: "Callable[..., Plan]") -> None:
+    handle = start(make_plan("backend.kubernetes.max_hours=0.003"))
     now = eventually(handle.status, lambda now: now.state is State.FAILED)
     assert now.reason is Reason.DEADLINE_EXCEEDED
     assert "max_hours" in now.message

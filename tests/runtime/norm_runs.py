@@ -1,6 +1,6 @@
 """What the norm layers of real models see and do, under several divisions of the same images.
 
-    python -m tests.runtime.norm_runs moments|passes OUT
+    python -m tests.runtime.norm_runs moments|passes|gradients OUT
 
 A process of its own: two replicas on a CPU need two logical devices before TensorFlow starts.
 Writes arrays to OUT (npz); test_norm_layers.py compares them.
@@ -28,7 +28,7 @@ def main(what: str, out: Path) -> None:
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    found = {"moments": moments, "passes": passes}[what]()
+    found = {"moments": moments, "passes": passes, "gradients": gradients}[what]()
     np.savez(out, **found)
 
 
@@ -141,6 +141,60 @@ def _change(trainer: Any, kind: str, groups: int, updates: int) -> list[Any]:
     step = tf.Variable(5, dtype=tf.int64)  # renormalization is half open
     norm = norm_layers.Norm(kind, groups, updates)
     return list(norm_layers.apply(trainer.model, norm, step, 40).averages)
+
+
+def gradients() -> dict[str, Any]:
+    """Of a small network in three steps, [3, weights], under each kind: of one replica with all
+    images and Keras' layers where the kind is theirs (`whole`), of two with the moments of both
+    (`both`), and of two that take them apart (`halves`)."""
+    import tensorflow as tf
+
+    one = tf.distribute.OneDeviceStrategy("/cpu:0")
+    two = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    found: dict[str, Any] = {}
+    for kind in ("batch", "renorm", "moving"):
+        found[f"{kind} whole"] = _three_steps(one, kind, synchronised=False)
+        found[f"{kind} both"] = _three_steps(two, kind, synchronised=True)
+        found[f"{kind} halves"] = _three_steps(two, kind, synchronised=False)
+    return found
+
+
+def _three_steps(strategy: Any, kind: str, *, synchronised: bool) -> Any:
+    import tensorflow as tf
+
+    from launcher.odapi import norm_layers
+
+    images = tf.random.stateless_normal([3, 2 * EACH, 12, 12, 3], [1, 2])
+    weights = tf.random.stateless_normal([2 * EACH, 12, 12, 4], [3, 4])  # of the outputs
+    with strategy.scope():
+        layers = tf.keras.layers
+        parts = [tf.keras.Input([12, 12, 3])]
+        for i, channels in enumerate((8, 8, 4)):
+            parts.append(layers.Conv2D(channels, 3, padding="same", name=f"conv{i}"))
+            parts.append(layers.BatchNormalization(name=f"norm{i}", momentum=0.9))
+        model = tf.keras.Sequential(parts)
+        norm = norm_layers.Norm(kind, updates=4, synchronised=synchronised)
+        norm_layers.apply(model, norm, tf.Variable(5, dtype=tf.int64), 40)
+        for variable in model.trainable_variables:
+            variable.assign(_values(variable))
+
+    def replica(images: Any) -> Any:
+        context = tf.distribute.get_replica_context()
+        each = 2 * EACH // context.num_replicas_in_sync
+        mine = slice(each * context.replica_id_in_sync_group, None)
+        with tf.GradientTape() as tape:
+            outputs = model(images[mine][:each], training=True)
+            loss = tf.reduce_sum(tf.nn.relu(outputs) * weights[mine][:each])
+        found = tape.gradient(loss, model.trainable_variables)
+        vector = tf.concat([tf.reshape(g, [-1]) for g in found], 0)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, vector)
+
+    @tf.function(autograph=False)
+    def step(images: Any) -> Any:
+        return strategy.run(replica, args=(images,))
+
+    local = strategy.experimental_local_results
+    return np.stack([local(step(images[i]))[0].numpy() for i in range(3)])
 
 
 def names_of(found: Mapping[str, Any], kind: str) -> list[str]:

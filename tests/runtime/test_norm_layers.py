@@ -63,6 +63,18 @@ def test_the_images_of_one_replica_alone_are_others(moments: Mapping[str, Any]) 
         assert np.abs(half - whole).max() > 2 * TOLERANCE * np.abs(whole).max(), name
 
 
+def test_synchronised_moments_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    """Through the moments, and through the averages that two kinds have of them."""
+    found = written("gradients", tmp_path)
+    for kind in ("batch", "renorm", "moving"):
+        for i in range(3):
+            whole, both, halves = (
+                found[f"{kind} {name}"][i] for name in ("whole", "both", "halves")
+            )
+            assert np.linalg.norm(both - whole) / np.linalg.norm(whole) < 1e-5, (kind, i)
+            assert np.linalg.norm(halves - whole) / np.linalg.norm(whole) > 1e-2, (kind, i)
+
+
 @pytest.mark.slow
 def test_a_loop_over_micro_batches_is_one_pass_over_groups(tmp_path: Path) -> None:
     """So that a result of either counts for both (bench/small_batch.py trains in one pass)."""

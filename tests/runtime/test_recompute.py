@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from launcher.errors import ConfigError
@@ -170,6 +171,57 @@ def test_both_runs_of_a_segment_drop_the_same_and_each_step_drops_anew(
     assert float(tf.reduce_max(abs(plain_gradients))) > 1
     relative = tf.reduce_max(abs(gradients - plain_gradients)) / tf.reduce_max(abs(plain_gradients))
     assert float(relative) < 1e-5
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("kind", ["batch", "renorm", "moving"])
+def test_moments_of_several_micro_batches_are_those_of_a_plain_step(tf: Any, kind: str) -> None:
+    """Each is taken in once: the second run of a segment normalizes with those of the first."""
+    from launcher.odapi import norm_layers, recompute
+
+    batches = tf.random.stateless_normal([3, 4, 16, 16, 3], [5, 6])
+    tf.keras.utils.set_random_seed(0)
+    model = small_network(tf, 0.0)
+    norm = norm_layers.Norm(kind, groups=2, updates=6)
+    step = tf.Variable(5, dtype=tf.int64)  # renormalization is half open
+    averages = norm_layers.apply(model, norm, step, 40).averages
+    variables = [*model.variables, *averages]
+    start = [v.numpy() for v in variables]
+    found = []
+    for again in (False, True):
+        for v, value in zip(variables, start, strict=True):
+            v.assign(value)
+        if again:
+            recompute.apply(Holder(model))
+        gradients = accumulated(tf, model, batches)
+        found.append([gradients, *(v.numpy() for v in variables)])
+    assert len(averages) == {"batch": 0, "renorm": 8, "moving": 16}[kind]
+    moved = [not np.array_equal(a, b) for a, b in zip(start, found[0][1:], strict=True)]
+    assert sum(moved) == 16 + len(averages)
+    for plain, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5 * np.abs(plain).max())
+
+
+def accumulated(tf: Any, model: Any, batches: Any) -> Any:
+    """The gradients of all micro-batches, summed in a loop as the worker's step has it."""
+    variables = model.trainable_variables
+    size = sum(v.shape.num_elements() for v in variables)
+
+    def one(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(model(batch, training=True)))
+        return tf.concat([tf.reshape(g, [-1]) for g in tape.gradient(loss, variables)], 0)
+
+    @tf.function(autograph=False)
+    def step() -> Any:
+        return tf.while_loop(
+            lambda i, _: i < len(batches),
+            lambda i, sums: (i + 1, sums + one(batches[i])),
+            [tf.constant(0), tf.zeros([size])],
+            parallel_iterations=1,
+        )[1]
+
+    return step().numpy()
 
 
 @pytest.mark.tensorflow

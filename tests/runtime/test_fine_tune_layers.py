@@ -31,17 +31,18 @@ def test_an_efficientnet_classifier_gives_the_whole_backbone(tmp_path: Path) -> 
     restored = restore(model, prefix, "classification")
     said, ours = restored.to_json(), values_of(model)
     backbone = set(values_of(model._feature_extractor.classification_backbone))
-    assert len(backbone) == len(theirs) == said["restored"] == 314
+    count = len(backbone)
     assert backbone == set(theirs)
+    assert said["restored"] == count > 300
     assert same(backbone, ours, theirs)
     assert same(set(ours) - backbone, ours, before)
     assert set(said["not_in_type"]) | backbone == {n.removesuffix(":0") for n in names(model)}
     lost = ("other_shape", "not_in_checkpoint", "not_in_model")
     assert [said[what] for what in lost] == [[], [], []]
     first, rest = restored.lines()
-    assert first.startswith(f"fine-tuning: 314 of {len(ours)} variables (5.")
+    assert first.startswith(f"fine-tuning: {count} of {len(ours)} variables (5.")
     assert first.endswith(f"restored from {prefix} as 'classification'")
-    assert f"{len(ours) - 314} start anew, not part of 'classification': " in rest
+    assert f"{len(ours) - count} start anew, not part of 'classification': " in rest
 
 
 def names(model: Any) -> list[str]:

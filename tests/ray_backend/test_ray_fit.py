@@ -25,7 +25,7 @@ from launcher.render import ray as render
 from tests.ray_backend.nodes import Nodes
 from tests.ray_backend.test_ray_rest import Quiet, server
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 ONE_WORKER = ("cluster.workers=1", "batch.per_replica_batch=8")
@@ -34,7 +34,7 @@ ONE_WORKER = ("cluster.workers=1", "batch.per_replica_batch=8")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Nodes]:
     with Nodes(cpus=1, gpus=1) as cluster:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not cluster.autoscaling_status():
             assert time.monotonic() < deadline, "the monitor has not said anything"
             time.sleep(0.5)

@@ -85,6 +85,7 @@ class Supervisor(abc.ABC):
         """Until the run has ended, with all processes gone and the last word written."""
         try:
             self._set(State.RUNNING, Reason.STARTED)
+            self._check_stop()  # it may have been asked for before there was anyone to hear it
             self._run()
         except Cancelled:
             log("cancelled: stopping all processes")
@@ -243,9 +244,12 @@ class Supervisor(abc.ABC):
         deadline = time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS)
         self._until(lambda: time.monotonic() > deadline)
 
-    def _tick(self) -> None:
+    def _check_stop(self) -> None:
         if self._stop_wanted() or self._lock.lost:
             raise Cancelled
+
+    def _tick(self) -> None:
+        self._check_stop()
         before = self._evaluator.note
         if self._evaluator.tick(self._status.attempt):
             self._record()

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from launcher import load, plan
+from launcher.api import draw
 from launcher.backends.ray.backend import BACKEND
 from launcher.backends.ray.fit import crowded
 from launcher.backends.ray.rest import Dashboard
-from launcher.contract import State
+from launcher.contract import Reason, State
 from launcher.errors import UsageError
 from launcher.planning import Plan
 from launcher.planning.elastic import elastic_plans
@@ -126,16 +127,35 @@ def test_submit_says_what_the_run_waits_for_and_what_is_not_followed(
     made: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    waiting = made("cluster.workers=2")
+    waiting = made("cluster.workers=2", "data.synthetic.train_images=64")
+    draw(waiting.spec)
     handle = BACKEND.submit(waiting)
     try:
         lines = capsys.readouterr().err.splitlines()
         waits = "warning: demo: the cluster has room for 1 of 2 workers"
         assert any(line.startswith(waits) for line in lines)
         assert any(line.startswith("warning: RAY_ADDRESS says ray://head:10001") for line in lines)
+        deadline = time.monotonic() + 240
+        while (status := handle.status()).reason is not Reason.WAITING:
+            assert time.monotonic() < deadline, status
+            assert not status.state.ended, status
+            time.sleep(0.3)
+        assert "2 workers with 1 CPU each" in status.message
     finally:
-        assert handle.cancel(timeout=20.0).state is State.CANCELLED
+        ended = handle.cancel(timeout=60.0)
         BACKEND.delete(handle.root)
+    assert ended.state is State.CANCELLED, ended
+
+
+def test_cancelled_before_its_driver_has_come(made: Callable[..., Plan]) -> None:
+    """It has no data either, of which it says nothing any more."""
+    handle = BACKEND.submit(made(*ONE_WORKER))
+    try:
+        ended = handle.cancel()
+    finally:
+        BACKEND.delete(handle.root)
+    assert ended.state is State.CANCELLED, ended
+    assert not ended.message
 
 
 @pytest.fixture

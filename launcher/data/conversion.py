@@ -36,6 +36,7 @@ from launcher.records import (
 SHUFFLE_SEED = 0
 CHUNK_IMAGES = 16  # what a process is given at a time: 2.5 MB of COCO and 10 ms of work, measured
 SHARDS_PER_PROCESS = 4  # for whole shards: with fewer a process may idle in the end for long
+PROCESSES_PER_CORE = 8  # more of them only take memory; a disk far away may want several a core
 LARGE_BYTES = 1_000_000  # of annotations: reading more takes longer than starting a process
 MAX_SHARD_IMAGES = 2000  # the same: two seconds between two looks at Ctrl-C and the progress
 
@@ -113,7 +114,7 @@ def convert(
     require_pillow()
     with complete_folder(out, force=force) as folder, Pool(_make) as pool:
         if _is_large(annotations):
-            pool.start(processes)
+            pool.start(min(processes, cores()))
         coco = load(annotations, limit=limit, skip_bad=skip_bad)
         if shards > len(coco.images):
             raise UsageError(
@@ -153,6 +154,10 @@ def _check_arguments(
             raise UsageError(f"{value}", place=name, remedy="Choose 1 or more")
     if shards > 99_999:
         raise UsageError(f"{shards}", place="shards", remedy="Choose 99999 or fewer")
+    if processes > (most := PROCESSES_PER_CORE * cores()):
+        raise UsageError(
+            f"{processes} on {cores()} cores", place="processes", remedy=f"Choose {most} or fewer"
+        )
 
 
 def _chunks(

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from launcher.data import ConvertReport, convert
+from launcher.data.pool import cores
 from launcher.errors import DataError, UsageError
 from launcher.odapi import label_map
 from launcher.records import expand, locate_damage
@@ -174,6 +175,10 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"shards": 3, "limit": 2}, "shards: 2 images do not fill 3 shards. Ask for at most 2"),
     ({"shards": 0}, "shards: 0. Choose 1 or more"),
     ({"processes": 0}, "processes: 0. Choose 1 or more"),
+    (
+        {"processes": 8 * cores() + 1},
+        f"processes: {8 * cores() + 1} on {cores()} cores. Choose {8 * cores()} or fewer",
+    ),
     ({"limit": -1}, "limit: -1. Choose 1 or more"),
     ({"prefix": ""}, "prefix: '' does not begin a file's name"),
     ({"prefix": "../x"}, "prefix: '../x' does not begin a file's name"),

@@ -76,11 +76,15 @@ def _namespace(core: Any, labels: dict[str, str]) -> Iterator[str]:
     core.delete_namespace(name)
 
 
+def is_simulated(core: Any) -> bool:
+    nodes = core.list_node().items
+    return any("kwok.x-k8s.io/node" in (n.metadata.annotations or {}) for n in nodes)
+
+
 @pytest.fixture
 def kubelet(core: Any, namespace: str) -> Kubelet:
     """Ends containers of simulated nodes; skips on a cluster that runs them for real."""
-    nodes = core.list_node().items
-    if not any("kwok.x-k8s.io/node" in (n.metadata.annotations or {}) for n in nodes):
+    if not is_simulated(core):
         pytest.skip("needs simulated nodes: a real kubelet says itself how a container ends")
     return Kubelet(core, namespace)
 

@@ -12,6 +12,7 @@ import yaml
 
 from launcher.render.kubernetes import KINDS, Kind, objects
 from launcher.render.kubernetes.output import MOST_ANNOTATED_BYTES, apply_command, to_yaml
+from tests.cluster import kueue
 from tests.cluster.kubelet import Kubelet
 from tests.render import kube
 
@@ -22,8 +23,6 @@ OWN = sorted(p for kind in KINDS for p in (MANIFESTS / kind).glob("*.yaml"))
 BY_HAND = [
     MANIFESTS / name for name in ("pvc.yaml", "get-coco.yaml", "convert-coco.yaml", "rbac.yaml")
 ]
-KUEUE = "sigs.k8s.io/kueue@v0.19.0"
-QUEUES = "resourceflavors", "clusterqueues", "localqueues", "workloads"
 
 
 def kubectl(namespace: str, *arguments: str, text: str | None = None) -> str:
@@ -36,33 +35,6 @@ def kubectl(namespace: str, *arguments: str, text: str | None = None) -> str:
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
     return done.stdout
-
-
-@pytest.fixture
-def kueue(core: Any) -> None:
-    """Kueue's own kinds, as its Go module has them: on a simulated cluster, where they are left."""
-    there = subprocess.run(
-        ["kubectl", "get", "crd", *(f"{name}.kueue.x-k8s.io" for name in QUEUES)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if there.returncode == 0:
-        return
-    nodes = core.list_node().items
-    if not any("kwok.x-k8s.io/node" in (n.metadata.annotations or {}) for n in nodes):
-        pytest.skip("needs Kueue")
-    if shutil.which("go") is None:
-        pytest.skip("needs Go, which fetches Kueue's kinds")
-    argv = ["go", "mod", "download", "-json", KUEUE]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd="/")
-    found = json.loads(done.stdout or "{}")
-    if done.returncode:
-        pytest.skip(f"needs {KUEUE}: {found.get('Error', done.stderr)}")
-    crds = Path(found["Dir"]) / "config" / "components" / "crd" / "bases"
-    files = [f"--filename={crds}/kueue.x-k8s.io_{name}.yaml" for name in QUEUES]
-    subprocess.run(["kubectl", "apply", "--server-side", *files], check=True, capture_output=True)
-    for name in QUEUES:
-        condition = ["--for=condition=established", f"crd/{name}.kueue.x-k8s.io"]
-        subprocess.run(["kubectl", "wait", *condition], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("path", [*OWN, *BY_HAND], ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -79,8 +51,9 @@ def test_it_is_applied(path: Path, restricted: str) -> None:
     kubectl(restricted, "diff", "-f", str(path))
 
 
-def test_the_queue_is_applied(kueue: None, restricted: str) -> None:
+def test_the_queue_is_applied(core: Any, restricted: str) -> None:
     """Unknown fields are errors. The two objects of the cluster get a name of this test's own."""
+    kueue.install(core, "resourceflavors", "clusterqueues", "localqueues", "workloads")
     text = (MANIFESTS / "kueue.yaml").read_text()
     flavor, queue, local = yaml.safe_load_all(text)
     (resources,) = queue["spec"]["resourceGroups"]

@@ -158,7 +158,8 @@ def test_run_that_kubectl_applied_is_found(namespace: str) -> None:
 def test_two_hundred_workers_in_a_constant_number_of_calls(
     make_plan: "Callable[..., Plan]", kubelet: Kubelet
 ) -> None:
-    plan = make_plan("cluster.cpus_per_worker=0.5", "cluster.memory_per_worker=256Mi", workers=200)
+    small = "cluster.cpus_per_worker=0.5", "cluster.memory_per_worker=256Mi"
+    plan = make_plan(*small, "backend.kubernetes.shared_memory=64Mi", workers=200)
     began = time.monotonic()
     handle = start(plan)
     eventually(handle.status, lambda now: now.state is State.RUNNING, 180.0)

@@ -92,7 +92,7 @@ def test_workload_without_quota(
     """Kueue itself is not there: its kind is, and the Workload that it would make is the test's."""
     from kubernetes import client
 
-    kueue.install()
+    kueue.install(core, "workloads")
     handle, job = _queued(make_plan, namespace)
     refs = [{"apiVersion": "batch/v1", "kind": "Job", "name": "d0-worker", "controller": True,
              "uid": job["metadata"]["uid"]}]  # fmt: skip

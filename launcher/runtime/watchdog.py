@@ -144,7 +144,9 @@ class Watchdog(threading.Thread):
             return Stall(f"{text}; {stacks}", own=True)
         if seconds <= self._allowed + OTHERS_SECONDS:
             return None
-        return Stall(f"{text}, though its input is ready: it waits for the others; {stacks}", False)
+        builds = "" if self._steps else "it still builds it, slow on a busy machine, or "
+        waits = f"{builds}it waits for the others"
+        return Stall(f"{text}, though its input is ready: {waits}; {stacks}", False)
 
     def _leave(self, verdict: Stall) -> None:
         print(f"watchdog: {verdict.message}", file=sys.stderr, flush=True)  # noqa: T201

@@ -103,6 +103,7 @@ main_thread_waits()
     own, message = verdict(start(code, stall=0.2))
     assert own == bool(place)
     assert message.startswith(f"waiting for input since 1 s: {place}" if place else "no step ended")
+    assert ("it still builds it" in message) == (not place)
 
 
 def test_one_that_waits_for_the_others_lets_them_speak_first(start: Start) -> None:

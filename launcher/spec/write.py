@@ -35,7 +35,7 @@ batch:
   # workers x GPUs x per_replica_batch x accumulation = global_batch; the accumulation is derived.
   global_batch: {batch}{pad_batch}# another one scales the learning rate and the steps
   per_replica_batch: {per_replica}{pad_per}# what one GPU's memory holds; the recipe has {per_core}
-                              # (batch norm over 2 images: measured mAP 0.03 instead of 0.42)
+                              # (batch norm over few images costs mAP: docs/recipes.md)
   # lr_scaling: linear        # none keeps the recipe's rate
 
 train:

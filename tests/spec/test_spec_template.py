@@ -11,6 +11,8 @@ from launcher.errors import UsageError
 from launcher.planning import make_plan
 from launcher.spec import load, template
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_the_template_of_every_recipe_is_its_published_plan(name: str, tmp_path: Path) -> None:
@@ -51,6 +53,14 @@ def test_the_template_of_d3_teaches() -> None:
     for command in commands:  # it names no command that is not there
         assert main.run([*command.split(), "--help"]) == 0
     assert max(map(len, (line for line in text.splitlines() if "http" not in line))) <= 100
+
+
+def test_it_has_no_figures_of_small_batches_which_docs_recipes_measures() -> None:
+    text = template("efficientdet_d3")
+    assert re.findall(r"0\.\d+", text.replace("tolerance: 0.5", "")) == []
+    (said,) = (line for line in text.splitlines() if "few images" in line)
+    (page,) = re.findall(r"docs/\w+\.md", said)
+    assert "images a statistic" in (ROOT / page).read_text()
 
 
 def test_an_unknown_recipe_is_told() -> None:

@@ -25,10 +25,12 @@ name: {name}{pad_name}# the run's identity, and its folder below run_dir
 recipe: {recipe}
 
 data:
-  # All shards: one of 100 is 1 % of the images. `launcher data convert` makes them.
-  train: /data/coco_train.record-?????-of-00100
-  val: /data/coco_val.record-?????-of-00050
-  label_map: /data/mscoco_label_map.pbtxt
+  # All shards: one of 100 is 1 % of the images. `launcher data convert` makes them, with
+  #   instances_train2017.json train2017/ -o /data/coco_train --prefix coco_train
+  #   instances_val2017.json val2017/ -o /data/coco_val --prefix coco_val --shards 50
+  train: /data/coco_train/coco_train.record-?????-of-00100
+  val: /data/coco_val/coco_val.record-?????-of-00050
+  label_map: /data/coco_train/label_map.pbtxt
   dataset: coco2017           # custom for images of your own: then no published mAP is expected
 
 batch:

@@ -33,24 +33,16 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
         return path, "unknown key", nearest_key(str(path[-1]), path[:-1], root)
     if kind in _WANTED:
         wanted = _WANTED[kind]
+        if outside := _outside(wanted, value, _bounds_at(root, path)):
+            return path, *outside
         remedy = _remedy(kind, value, _example(root, path))
         return path, f"must be {wanted}, not {shown(value)}", remedy
     if kind in ("greater_than", "greater_than_equal"):
         limit = context.get("gt", context.get("ge"))
-        above = "above" if kind == "greater_than" else "at least"
-        return (
-            path,
-            f"must be {above} {_plain_number(limit)}, not {shown(value)}",
-            "Use a larger number",
-        )
+        return path, *_too_small(value, limit, included=kind == "greater_than_equal")
     if kind in ("less_than", "less_than_equal"):
         limit = context.get("lt", context.get("le"))
-        bound = "below" if kind == "less_than" else "at most"
-        return (
-            path,
-            f"must be {bound} {_plain_number(limit)}, not {shown(value)}",
-            "Use a smaller number",
-        )
+        return path, *_too_large(value, limit, included=kind == "less_than_equal")
     if kind == "literal_error":
         expected = str(context["expected"]).replace("'", "")
         expected = expected.replace("True", "true").replace("False", "false")
@@ -162,11 +154,46 @@ def _plain_number(limit: Any) -> str:
     return f"{int(limit):,}" if limit == int(limit) else f"{limit:g}"
 
 
-def _example(root: type[BaseModel], path: Path) -> float:
-    """A number that the field at `path` takes."""
+def _too_small(value: Any, limit: Any, *, included: bool) -> tuple[str, str]:
+    bound = "at least" if included else "above"
+    return f"must be {bound} {_plain_number(limit)}, not {shown(value)}", "Use a larger number"
+
+
+def _too_large(value: Any, limit: Any, *, included: bool) -> tuple[str, str]:
+    bound = "at most" if included else "below"
+    return f"must be {bound} {_plain_number(limit)}, not {shown(value)}", "Use a smaller number"
+
+
+def _outside(wanted: str, value: Any, bounds: list[Any]) -> tuple[str, str] | None:
+    """Of a number in another form that would be refused in its own form too."""
+    meant = number_meant(value) if isinstance(value, str) else value
+    if wanted not in (_WHOLE, _NUMBER) or not isinstance(meant, str | float):
+        return None
+    number = float(meant)
+    if not math.isfinite(number) or (wanted == _WHOLE and not number.is_integer()):
+        return None
+    for bound in bounds:
+        for name in ("lt", "le"):
+            limit = getattr(bound, name, math.inf)
+            if number > limit or (name == "lt" and number == limit):
+                return _too_large(value, limit, included=name == "le")
+        for name in ("gt", "ge"):
+            limit = getattr(bound, name, -math.inf)
+            if number < limit or (name == "gt" and number == limit):
+                return _too_small(value, limit, included=name == "ge")
+    return None
+
+
+def _bounds_at(root: type[BaseModel], path: Path) -> list[Any]:
+    """Of the field at `path`."""
     section = section_at(root, path[:-1])
     field = section.model_fields.get(str(path[-1])) if section and path else None
-    bounds = list(_bounds(field)) if field else []
+    return list(_bounds(field)) if field else []
+
+
+def _example(root: type[BaseModel], path: Path) -> float:
+    """A number that the field at `path` takes."""
+    bounds = _bounds_at(root, path)
     return next((n for n in _EXAMPLES_OF_NUMBERS if all(_within(n, b) for b in bounds)), 4)
 
 

@@ -5,6 +5,7 @@ is short enough to be written out, and an alias bomb is not worth a defence of i
 """
 
 import math
+import re
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ Path = tuple[str | int, ...]
 _DEEPEST = 12  # a spec nests 4 deep; more than this is no spec and would end in a RecursionError
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "null": "null"}
 _LONGEST_NUMBER = 40  # digits; Python itself refuses to read more than 4300
+
+_EXPONENT = re.compile(r"^(-?\d+)e")
 
 
 @dataclass
@@ -176,7 +179,8 @@ def number_meant(text: str) -> str | None:
     if not math.isfinite(number):
         return None
     whole = number.is_integer() and abs(number) < 10**15
-    return str(int(number)) if whole else repr(number)
+    # YAML reads 1e+40 as text, and 1.0e+40 as a number.
+    return str(int(number)) if whole else _EXPONENT.sub(r"\1.0e", repr(number))
 
 
 def _reason(error: yaml.MarkedYAMLError) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import pytest
 
 from launcher.errors import SpecError
 from launcher.spec import JobSpec, from_mapping, load
+from launcher.spec.yaml_tree import number_meant, parse
 
 BASE = {"name": "x", "recipe": "efficientdet_d3"}
 
@@ -74,6 +75,33 @@ def test_keys_of_ones_own_may_have_dots() -> None:
             "--set batch.global_batch: must be a whole number, not '8'. Write 8 without quotes",
         ),
         (
+            "batch.global_batch=1e40",
+            "--set batch.global_batch: must be at most 2,147,483,647, not '1e40'. Use a smaller "
+            "number",
+        ),
+        (
+            "batch.global_batch=1.0e+40",
+            "--set batch.global_batch: must be at most 2,147,483,647, not 1e+40. Use a smaller "
+            "number",
+        ),
+        (
+            "batch.global_batch='0'",
+            "--set batch.global_batch: must be at least 1, not '0'. Use a larger number",
+        ),
+        (
+            "train.ema_decay='1'",
+            "--set train.ema_decay: must be below 1, not '1'. Use a smaller number",
+        ),
+        (
+            "restart.stall_timeout_seconds=1e40",
+            "--set restart.stall_timeout_seconds: must be at most 86,400, not '1e40'. Use a "
+            "smaller number",
+        ),
+        (
+            "evaluate.tolerance=1e-5",
+            "--set evaluate.tolerance: must be a number, not '1e-5'. Write 1.0e-05",
+        ),
+        (
             "data.train=[a",
             "--set data.train:1:3: not YAML: while parsing a flow sequence expected ',' or ']', "
             "but got '<stream end>'. Check the indentation, brackets and quotes here",
@@ -87,6 +115,14 @@ def test_keys_of_ones_own_may_have_dots() -> None:
 )
 def test_a_wrong_override_is_one_message(override: str, message: str) -> None:
     assert message_of(override) == message
+
+
+@pytest.mark.parametrize("written", ["1e-5", "2e+6", "1e16", "25_0.5", "-3e20", "1e-300"])
+def test_what_a_remedy_says_of_a_number_is_a_number(written: str) -> None:
+    """YAML 1.1 reads an exponent without a dot as text."""
+    meant = number_meant(written)
+    assert meant is not None
+    assert parse(meant, "").value == float(written)
 
 
 def test_all_wrong_overrides_are_told_at_once_with_those_of_the_file(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ Told = tuple[Path, str, str]
 
 _EXAMPLES_OF_NUMBERS = (4, 0.9998, 128)
 """The first that a field takes is in its message."""
+_LONGEST_QUOTED = 60
 _EXAMPLES = {"name": "Add it, as name: d3-coco", "mount_path": "Add it, as mount_path: /data"}
 
 
-def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
-    """One of `ValidationError.errors()` as where, what, remedy."""
+def told(error: Mapping[str, Any], root: type[BaseModel], written: Mapping[Path, str]) -> Told:
+    """One of `ValidationError.errors()` as where, what, remedy; `written` as of a `Tree`."""
     path, kind, value = tuple(error["loc"]), error["type"], error["input"]
     context = error.get("ctx", {})
     # Alternatives (`auto | bool`) and keys of mappings add a step of pydantic's own to the path.
@@ -35,7 +36,7 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
         wanted = _WANTED[kind]
         if outside := _outside(wanted, value, _bounds_at(root, path)):
             return path, *outside
-        remedy = _remedy(kind, value, _example(root, path))
+        remedy = _remedy(kind, value, _example(root, path), written.get(path))
         return path, f"must be {wanted}, not {shown(value)}", remedy
     if kind in ("greater_than", "greater_than_equal"):
         limit = context.get("gt", context.get("ge"))
@@ -215,13 +216,16 @@ def _within(number: float, bound: Any) -> bool:
     )
 
 
-def _remedy(kind: str, value: Any, example: float) -> str:
+def _remedy(kind: str, value: Any, example: float, written: str | None) -> str:
     wanted = _WANTED[kind]
     if wanted in (_WHOLE, _NUMBER, "a finite number"):
         return _number_remedy(wanted, value, example)
     if wanted == _TEXT:
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        return f'Quote it: "{shown(value)}"' if plain or isinstance(value, bool) else "Write text"
+        if not isinstance(value, int | float):
+            return "Write text"
+        # `no` was read as false: as text it is "no".
+        text = written or shown(value)
+        return f'Quote it: "{text}"' if len(text) <= _LONGEST_QUOTED else "Quote it"
     if wanted == "true or false":
         return "Write true or false without quotes"
     if wanted == "a list":

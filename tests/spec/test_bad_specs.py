@@ -118,6 +118,18 @@ ONE = {
         "cluster:\n  env:\n    OMP_NUM_THREADS: 4",
         's.yaml:5: cluster.env.OMP_NUM_THREADS: must be text, not 4. Quote it: "4"',
     ),
+    "a word that YAML reads as false": (
+        "cluster: {env: {B: no}}",
+        's.yaml:3: cluster.env.B: must be text, not false. Quote it: "no"',
+    ),
+    "a number that YAML reads as another": (
+        "cluster:\n  env:\n    MASK: 010",
+        's.yaml:5: cluster.env.MASK: must be text, not 8. Quote it: "010"',
+    ),
+    "a switch among paths": (
+        "data: {train: [a, off]}",
+        's.yaml:3: data.train.1: must be text, not false. Quote it: "off"',
+    ),
     # numbers out of range
     "no images": (
         "batch: {global_batch: 0}",

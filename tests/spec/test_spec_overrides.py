@@ -101,6 +101,8 @@ def test_keys_of_ones_own_may_have_dots() -> None:
             "evaluate.tolerance=1e-5",
             "--set evaluate.tolerance: must be a number, not '1e-5'. Write 1.0e-05",
         ),
+        ("name=no", '--set name: must be text, not false. Quote it: "no"'),
+        ("cluster.env={B: On}", '--set cluster.env.B: must be text, not true. Quote it: "On"'),
         (
             "data.train=[a",
             "--set data.train:1:3: not YAML: while parsing a flow sequence expected ',' or ']', "
@@ -115,6 +117,10 @@ def test_keys_of_ones_own_may_have_dots() -> None:
 )
 def test_a_wrong_override_is_one_message(override: str, message: str) -> None:
     assert message_of(override) == message
+
+
+def test_what_is_to_be_quoted_is_that_of_the_last_override() -> None:
+    assert message_of("name=no", "name=0x10").endswith('must be text, not 16. Quote it: "0x10"')
 
 
 @pytest.mark.parametrize("written", ["1e-5", "2e+6", "1e16", "25_0.5", "-3e20", "1e-300"])

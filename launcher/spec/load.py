@@ -127,7 +127,7 @@ def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str])
         spec = JobSpec.model_validate(values)
     except ValidationError as e:
         found = [
-            told(error, JobSpec, tree.written)
+            told(error, JobSpec, tree.written, overridden)
             for error in e.errors()
             if error["loc"] or error["type"] != REFUSAL
         ]

@@ -1,11 +1,12 @@
 """pydantic's errors as Problems: field, value and remedy, in the words of a job spec."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from launcher.spec.fields import REFUSAL
@@ -20,12 +21,19 @@ _LONGEST_QUOTED = 60
 _EXAMPLES = {"name": "Add it, as name: d3-coco", "mount_path": "Add it, as mount_path: /data"}
 
 
-def told(error: Mapping[str, Any], root: type[BaseModel], written: Mapping[Path, str]) -> Told:
-    """One of `ValidationError.errors()` as where, what, remedy; `written` as of a `Tree`."""
+def told(
+    error: Mapping[str, Any],
+    root: type[BaseModel],
+    written: Mapping[Path, str],
+    overridden: Container[str],
+) -> Told:
+    """One of `ValidationError.errors()` as where, what, remedy; `written` as of a `Tree`,
+    `overridden` the dotted paths that --set gave."""
     path, kind, value = tuple(error["loc"]), error["type"], error["input"]
     context = error.get("ctx", {})
     # Alternatives (`auto | bool`) and keys of mappings add a step of pydantic's own to the path.
     path = _without_steps(path, root)
+    is_set = ".".join(map(str, path)) in overridden
     if kind == REFUSAL:
         return path, context["what"], context["remedy"]
     if kind == "missing":
@@ -34,6 +42,9 @@ def told(error: Mapping[str, Any], root: type[BaseModel], written: Mapping[Path,
         return path, "unknown key", nearest_key(str(path[-1]), path[:-1], root)
     if kind in _WANTED:
         wanted = _WANTED[kind]
+        if wanted == _MAPPING:
+            remedy = _below(path, value, root, is_set)
+            return path, f"must be {wanted}, not {shown(value)}", remedy
         if outside := _outside(wanted, value, _bounds_at(root, path)):
             return path, *outside
         remedy = _remedy(kind, value, _example(root, path), written.get(path))
@@ -129,6 +140,7 @@ def _mapping(annotation: Any) -> bool:
 
 
 _WHOLE, _NUMBER, _TEXT = "a whole number", "a number", "text"
+_MAPPING = "a mapping (key: value lines)"
 _WANTED = {
     "int_type": _WHOLE,
     "int_from_float": _WHOLE,
@@ -140,9 +152,9 @@ _WANTED = {
     "string_type": _TEXT,
     "bool_type": "true or false",
     "bool_parsing": "true or false",
-    "dict_type": "a mapping (key: value lines)",
-    "model_type": "a mapping (key: value lines)",
-    "model_attributes_type": "a mapping (key: value lines)",
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
     "list_type": "a list",
     "tuple_type": "a list",
     "path_type": "a path",
@@ -230,7 +242,44 @@ def _remedy(kind: str, value: Any, example: float, written: str | None) -> str:
         return "Write true or false without quotes"
     if wanted == "a list":
         return "Write it in brackets, or as lines that begin with a dash"
-    return "Write a path" if wanted == "a path" else "Indent its keys below it"
+    return "Write a path"
+
+
+def _below(path: Path, value: Any, root: type[BaseModel], is_set: bool) -> str:
+    """The key that a single value was likely meant for."""
+    dotted = ".".join(map(str, path))
+    key = _likely_key(value, section_at(root, path))
+    if key is None:
+        return f"Write --set {dotted}.KEY=VALUE" if is_set else "Indent its keys below it"
+    text = yaml.safe_dump({key: value}, default_flow_style=True, width=math.inf).strip()
+    if is_set:
+        return f"Write --set {dotted}.{text.strip('{}').replace(': ', '=', 1)}"
+    return f"Write {text}" if isinstance(path[-1], int) else f"Write {path[-1]}: {text}"
+
+
+def _likely_key(value: Any, section: type[BaseModel] | None) -> str | None:
+    """The only one that has `value` among its words, or the first one if that takes it."""
+    if section is None or isinstance(value, bool) or len(str(value)) > _LONGEST_QUOTED:
+        return None
+    fields = section.model_fields
+    words = [key for key in fields if value in _words(fields[key].annotation)]
+    key = words[0] if words else next(iter(fields))
+    return key if len(words) < 2 and _takes(section, key, value) else None
+
+
+def _words(annotation: Any) -> tuple[Any, ...]:
+    """Of `Literal["a", "b"]`, also of one that may be None."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(word for part in get_args(annotation) for word in _words(part))
+
+
+def _takes(section: type[BaseModel], key: str, value: Any) -> bool:
+    try:
+        section.model_validate({key: value})
+    except ValidationError as e:
+        return all(error["loc"][:1] != (key,) for error in e.errors())
+    return True
 
 
 def _number_remedy(wanted: str, value: Any, example: float) -> str:

@@ -110,8 +110,23 @@ def test_keys_of_ones_own_may_have_dots() -> None:
         ),
         (
             "cluster.env=3",
-            "--set cluster.env: must be a mapping (key: value lines), not 3. Indent its keys below "
-            "it",
+            "--set cluster.env: must be a mapping (key: value lines), not 3. Write --set "
+            "cluster.env.KEY=VALUE",
+        ),
+        (
+            "backend=ray",
+            "--set backend: must be a mapping (key: value lines), not 'ray'. Write --set "
+            "backend.kind=ray",
+        ),
+        (
+            "train.checkpoint_every=1000",
+            "--set train.checkpoint_every: must be a mapping (key: value lines), not 1000. Write "
+            "--set train.checkpoint_every.steps=1000",
+        ),
+        (
+            "train=1000",
+            "--set train: must be a mapping (key: value lines), not 1000. Write --set "
+            "train.KEY=VALUE",
         ),
     ],
 )

@@ -21,8 +21,9 @@ class SplitSummary:
     """None: not all of it can be read here."""
     expected: int | None
     decoded: int
+    """Records looked at whose picture could be decoded."""
     is_whole: bool
-    """Whether all records were decoded: then the numbers below are of the whole set."""
+    """Whether all records were looked at: then the numbers below are of the whole set."""
     objects: int
     most_objects: int
     """In one image."""
@@ -115,7 +116,7 @@ def _summary(split: Split) -> SplitSummary:
         files=len(split.files),
         images=split.count if split.is_known else None,
         expected=split.expected,
-        decoded=contents.looked_at,
+        decoded=sum(kind != "" for kind in contents.kind),
         is_whole=split.is_whole,
         objects=len(contents.boxes),
         most_objects=int(contents.objects[most]) if most >= 0 else 0,

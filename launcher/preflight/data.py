@@ -71,9 +71,11 @@ def data_findings(
 def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
     """All findings about what was read. Pure."""
     if read.to_draw:
-        return []
+        what, remedy = "the synthetic set is not drawn yet", "`launcher submit` draws it"
+        return [_nothing_seen(place("data.synthetic"), what, remedy)]
     if not any(split.patterns for split in read.splits):
-        return [_unnamed(place)]
+        remedy = "Name the record files in data.train and data.val, as *.record-*"
+        return [_nothing_seen(place("data.train"), "no records are named yet", remedy)]
     allowed = plan.worker_config.max_bad_records
     pipeline = pipelines.parse(plan.pipeline_text, plan.name)
     published = plan.recipe is not None and plan.data.dataset == "coco2017"
@@ -88,14 +90,14 @@ def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
     ]
 
 
-def _unnamed(place: Place) -> Finding:
+def _nothing_seen(where: str, what: str, remedy: str) -> Finding:
     return Finding(
         shards.NAME,
         Severity.INFO,
-        place("data.train"),
-        "no records are named yet: nothing of the data was looked at",
+        where,
+        f"{what}: nothing of the data was looked at",
         Cost("what the data would cost is not known"),
-        "Name the record files in data.train and data.val, as *.record-*",
+        remedy,
     )
 
 

@@ -74,6 +74,17 @@ def test_damaged_records_are_not_counted_as_decoded(data: Any, make_record: Any)
     assert (train.images, train.decoded, train.is_whole) == (19, 17, True)
 
 
+def test_a_set_that_is_still_to_be_drawn_is_said_not_to_be_looked_at(tmp_path: Path) -> None:
+    drawn = load("configs/demo.yaml", [f"run_dir={tmp_path}"])
+    report = check(make_plan(drawn))
+    (found,) = report.findings
+    assert found.severity is Severity.INFO
+    assert found.evidence == (
+        "the synthetic set is not drawn yet: nothing of the data was looked at"
+    )
+    assert found.place == drawn.place("data.synthetic")
+
+
 def test_several_processes_find_the_same(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data.path("train", 1).write_bytes(data.path("train", 1).read_bytes()[:-3])
     one = read_data(data.plan(), progress=False).train.contents

@@ -18,6 +18,9 @@ def apply(
     """Sets the values in `tree`; returns the dotted paths that were set, and what is wrong."""
     problems: list[Problem] = []
     dotted: set[str] = set()
+    if isinstance(overrides, str):  # each letter would be one
+        what = f"must be a list of texts, not {shown(overrides)}"
+        return frozenset(), [Problem("overrides", what, f"Write [{shown(overrides)}]")]
     for override in overrides:
         try:
             path, given = _read(override, root)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError
-from launcher.spec import JobSpec, from_mapping, load
+from launcher.spec import JobSpec, from_mapping, load, template
 from launcher.spec.yaml_tree import number_meant, parse
 
 BASE = {"name": "x", "recipe": "efficientdet_d3"}
@@ -153,6 +153,21 @@ def test_all_wrong_overrides_are_told_at_once_with_those_of_the_file(tmp_path: P
     places = [problem.place for problem in caught.value.problems]
     file = tmp_path / "s.yaml"
     assert places == ["--set a", "--set b.c", "--set train.norm", f"{file}:3: nam"]
+
+
+def test_drawn_data_over_those_of_a_whole_spec_is_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(template("efficientdet_d3"))
+    drawn = "data.synthetic={kind: shapes}"
+    with pytest.raises(SpecError) as caught:
+        load(path, [drawn])
+    assert str(caught.value) == (
+        "--set data.synthetic: names all that it draws: it cannot be set together with data.train, "
+        "data.val, data.label_map, dataset: coco2017. Remove the others (--set KEY= removes one), "
+        "or it"
+    )
+    others = [f"data.{key}=" for key in ("train", "val", "label_map", "dataset")]
+    assert load(path, [drawn, *others]).data.synthetic is not None
 
 
 def test_an_override_below_a_wrong_value_is_told() -> None:

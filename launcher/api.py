@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> JobSpec
     `overrides` are `key=value` texts as of `--set`, the key dotted: `batch.per_replica_batch=8`.
     Raises SpecError with all problems at once.
     """
-    return load_spec(Path(path), tuple(overrides))
+    return load_spec(Path(path), overrides)
 
 
 def plan(spec: JobSpec) -> Plan:

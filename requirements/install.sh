@@ -33,7 +33,7 @@ if ! { [ -x .venv/bin/python ] && works .venv/bin/python; }; then
     rm -rf .venv
     "$python" -m venv .venv
 fi
-echo "setup: installing the pinned packages (about 700 MB; some minutes the first time)"
+echo "setup: installing the pinned packages (about 700 MB to download, 2.8 GiB on disk; some minutes the first time)"
 .venv/bin/python -m pip install --no-deps --disable-pip-version-check \
     -r requirements/runtime.txt -r requirements/dev.txt
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check -e .

@@ -21,8 +21,9 @@ class SplitSummary:
     """None: not all of it can be read here."""
     expected: int | None
     decoded: int
+    """Records looked at whose picture could be decoded."""
     is_whole: bool
-    """Whether all records were decoded: then the numbers below are of the whole set."""
+    """Whether all records were looked at: then the numbers below are of the whole set."""
     objects: int
     most_objects: int
     """In one image."""
@@ -70,9 +71,11 @@ def data_findings(
 def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
     """All findings about what was read. Pure."""
     if read.to_draw:
-        return []
+        what, remedy = "the synthetic set is not drawn yet", "`launcher submit` draws it"
+        return [_nothing_seen(place("data.synthetic"), what, remedy)]
     if not any(split.patterns for split in read.splits):
-        return [_unnamed(place)]
+        remedy = "Name the record files in data.train and data.val, as *.record-*"
+        return [_nothing_seen(place("data.train"), "no records are named yet", remedy)]
     allowed = plan.worker_config.max_bad_records
     pipeline = pipelines.parse(plan.pipeline_text, plan.name)
     published = plan.recipe is not None and plan.data.dataset == "coco2017"
@@ -87,14 +90,14 @@ def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
     ]
 
 
-def _unnamed(place: Place) -> Finding:
+def _nothing_seen(where: str, what: str, remedy: str) -> Finding:
     return Finding(
         shards.NAME,
         Severity.INFO,
-        place("data.train"),
-        "no records are named yet: nothing of the data was looked at",
+        where,
+        f"{what}: nothing of the data was looked at",
         Cost("what the data would cost is not known"),
-        "Name the record files in data.train and data.val, as *.record-*",
+        remedy,
     )
 
 
@@ -115,7 +118,7 @@ def _summary(split: Split) -> SplitSummary:
         files=len(split.files),
         images=split.count if split.is_known else None,
         expected=split.expected,
-        decoded=contents.looked_at,
+        decoded=sum(kind != "" for kind in contents.kind),
         is_whole=split.is_whole,
         objects=len(contents.boxes),
         most_objects=int(contents.objects[most]) if most >= 0 else 0,

@@ -10,6 +10,7 @@ from launcher.preflight.finding import Finding, Severity
 from launcher.preflight.run import Report
 from launcher.spec import JobSpec, load
 from launcher.spec.edit import edited
+from launcher.spec.fields import is_url
 from launcher.spec.load import PATHS, is_bare
 from launcher.spec.overrides import changes_of
 from launcher.spec.yaml_tree import parse
@@ -84,9 +85,21 @@ def mended_text(
     if (folder or Path.cwd()).absolute() != path.parent.absolute():
         tree = parse(text, place=str(path)).value
         for key in PATHS:
-            if _value(tree, key) is not None:
-                changes.setdefault(key, _value(values, key))
+            written = _value(tree, key)
+            if key not in changes and written is not None:
+                elsewhere = _elsewhere(written, _value(values, key))
+                if elsewhere != written:
+                    changes[key] = elsewhere
     return edited(text, changes)
+
+
+def _elsewhere(written: Any, whole: Any) -> Any:
+    """A path or a list of them as the file has them, the relative ones as `whole` has them."""
+    if isinstance(written, list):
+        return [_elsewhere(*pair) for pair in zip(written, whole, strict=True)]
+    if is_url(written) or written.startswith(("/", "~")):
+        return written
+    return whole[0] if isinstance(whole, list) else whole
 
 
 def _value(tree: Any, key: Sequence[str]) -> Any:

@@ -119,7 +119,7 @@ def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str])
     values: dict[str, Any] = tree.value
     _make_absolute(values, folder)
     written = _copied(values)
-    overridden, problems = override.apply(overrides, values, JobSpec)
+    overridden, problems = override.apply(overrides, tree, JobSpec)
     replaced = {dotted: had for dotted in overridden if (had := _at(written, dotted)) is not None}
     origin = replace(origin, overridden=overridden, replaced=replaced)
     values = _without_nulls(values)
@@ -127,7 +127,9 @@ def _checked(tree: Tree, origin: Origin, folder: Path, overrides: Sequence[str])
         spec = JobSpec.model_validate(values)
     except ValidationError as e:
         found = [
-            told(error, JobSpec) for error in e.errors() if error["loc"] or error["type"] != REFUSAL
+            told(error, JobSpec, tree.written, overridden)
+            for error in e.errors()
+            if error["loc"] or error["type"] != REFUSAL
         ]
     else:
         found = []

@@ -7,21 +7,25 @@ from pydantic import BaseModel
 
 from launcher.errors import Problem, SpecError
 from launcher.spec.problems import is_mapping, nearest_key, section_at
-from launcher.spec.yaml_tree import parse, shown
+from launcher.spec.yaml_tree import Tree, parse, shown
 
 _EXAMPLE = "Write it as --set batch.per_replica_batch=8"
 
 
 def apply(
-    overrides: Sequence[str], tree: dict[str, Any], root: type[BaseModel]
+    overrides: Sequence[str], tree: Tree, root: type[BaseModel]
 ) -> tuple[frozenset[str], list[Problem]]:
     """Sets the values in `tree`; returns the dotted paths that were set, and what is wrong."""
     problems: list[Problem] = []
     dotted: set[str] = set()
+    if isinstance(overrides, str):  # each letter would be one
+        what = f"must be a list of texts, not {shown(overrides)}"
+        return frozenset(), [Problem("overrides", what, f"Write [{shown(overrides)}]")]
     for override in overrides:
         try:
-            path, value = _read(override, root)
-            _set(tree, path, value, override)
+            path, given = _read(override, root)
+            _set(tree.value, path, given.value, override)
+            tree.written |= {(*path, *below): text for below, text in given.written.items()}
             dotted.add(".".join(path))
         except SpecError as e:
             problems += e.problems
@@ -33,13 +37,13 @@ def changes_of(overrides: Sequence[str], root: type[BaseModel]) -> list[tuple[st
     return list(dict.fromkeys(_read(override, root)[0] for override in overrides))
 
 
-def _read(override: str, root: type[BaseModel]) -> tuple[tuple[str, ...], Any]:
+def _read(override: str, root: type[BaseModel]) -> tuple[tuple[str, ...], Tree]:
     dotted, equals, text = override.partition("=")
     dotted = dotted.strip()
     if not equals or not dotted:
         raise _error("", f"{shown(override)} is not path=value", _EXAMPLE)
     path = _known_path(dotted, root)
-    return path, parse(text, place=f"--set {dotted}").value
+    return path, parse(text, place=f"--set {dotted}")
 
 
 def _known_path(dotted: str, root: type[BaseModel]) -> tuple[str, ...]:

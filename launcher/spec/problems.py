@@ -1,11 +1,12 @@
 """pydantic's errors as Problems: field, value and remedy, in the words of a job spec."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from launcher.spec.fields import REFUSAL
@@ -16,15 +17,23 @@ Told = tuple[Path, str, str]
 
 _EXAMPLES_OF_NUMBERS = (4, 0.9998, 128)
 """The first that a field takes is in its message."""
+_LONGEST_QUOTED = 60
 _EXAMPLES = {"name": "Add it, as name: d3-coco", "mount_path": "Add it, as mount_path: /data"}
 
 
-def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
-    """One of `ValidationError.errors()` as where, what, remedy."""
+def told(
+    error: Mapping[str, Any],
+    root: type[BaseModel],
+    written: Mapping[Path, str],
+    overridden: Container[str],
+) -> Told:
+    """One of `ValidationError.errors()` as where, what, remedy; `written` as of a `Tree`,
+    `overridden` the dotted paths that --set gave."""
     path, kind, value = tuple(error["loc"]), error["type"], error["input"]
     context = error.get("ctx", {})
     # Alternatives (`auto | bool`) and keys of mappings add a step of pydantic's own to the path.
     path = _without_steps(path, root)
+    is_set = ".".join(map(str, path)) in overridden
     if kind == REFUSAL:
         return path, context["what"], context["remedy"]
     if kind == "missing":
@@ -33,24 +42,19 @@ def told(error: Mapping[str, Any], root: type[BaseModel]) -> Told:
         return path, "unknown key", nearest_key(str(path[-1]), path[:-1], root)
     if kind in _WANTED:
         wanted = _WANTED[kind]
-        remedy = _remedy(kind, value, _example(root, path))
+        if wanted == _MAPPING:
+            remedy = _below(path, value, root, is_set)
+            return path, f"must be {wanted}, not {shown(value)}", remedy
+        if outside := _outside(wanted, value, _bounds_at(root, path)):
+            return path, *outside
+        remedy = _remedy(kind, value, _example(root, path), written.get(path))
         return path, f"must be {wanted}, not {shown(value)}", remedy
     if kind in ("greater_than", "greater_than_equal"):
         limit = context.get("gt", context.get("ge"))
-        above = "above" if kind == "greater_than" else "at least"
-        return (
-            path,
-            f"must be {above} {_plain_number(limit)}, not {shown(value)}",
-            "Use a larger number",
-        )
+        return path, *_too_small(value, limit, included=kind == "greater_than_equal")
     if kind in ("less_than", "less_than_equal"):
         limit = context.get("lt", context.get("le"))
-        bound = "below" if kind == "less_than" else "at most"
-        return (
-            path,
-            f"must be {bound} {_plain_number(limit)}, not {shown(value)}",
-            "Use a smaller number",
-        )
+        return path, *_too_large(value, limit, included=kind == "less_than_equal")
     if kind == "literal_error":
         expected = str(context["expected"]).replace("'", "")
         expected = expected.replace("True", "true").replace("False", "false")
@@ -136,6 +140,7 @@ def _mapping(annotation: Any) -> bool:
 
 
 _WHOLE, _NUMBER, _TEXT = "a whole number", "a number", "text"
+_MAPPING = "a mapping (key: value lines)"
 _WANTED = {
     "int_type": _WHOLE,
     "int_from_float": _WHOLE,
@@ -147,9 +152,9 @@ _WANTED = {
     "string_type": _TEXT,
     "bool_type": "true or false",
     "bool_parsing": "true or false",
-    "dict_type": "a mapping (key: value lines)",
-    "model_type": "a mapping (key: value lines)",
-    "model_attributes_type": "a mapping (key: value lines)",
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
     "list_type": "a list",
     "tuple_type": "a list",
     "path_type": "a path",
@@ -162,11 +167,46 @@ def _plain_number(limit: Any) -> str:
     return f"{int(limit):,}" if limit == int(limit) else f"{limit:g}"
 
 
-def _example(root: type[BaseModel], path: Path) -> float:
-    """A number that the field at `path` takes."""
+def _too_small(value: Any, limit: Any, *, included: bool) -> tuple[str, str]:
+    bound = "at least" if included else "above"
+    return f"must be {bound} {_plain_number(limit)}, not {shown(value)}", "Use a larger number"
+
+
+def _too_large(value: Any, limit: Any, *, included: bool) -> tuple[str, str]:
+    bound = "at most" if included else "below"
+    return f"must be {bound} {_plain_number(limit)}, not {shown(value)}", "Use a smaller number"
+
+
+def _outside(wanted: str, value: Any, bounds: list[Any]) -> tuple[str, str] | None:
+    """Of a number in another form that would be refused in its own form too."""
+    meant = number_meant(value) if isinstance(value, str) else value
+    if wanted not in (_WHOLE, _NUMBER) or not isinstance(meant, str | float):
+        return None
+    number = float(meant)
+    if not math.isfinite(number) or (wanted == _WHOLE and not number.is_integer()):
+        return None
+    for bound in bounds:
+        for name in ("lt", "le"):
+            limit = getattr(bound, name, math.inf)
+            if number > limit or (name == "lt" and number == limit):
+                return _too_large(value, limit, included=name == "le")
+        for name in ("gt", "ge"):
+            limit = getattr(bound, name, -math.inf)
+            if number < limit or (name == "gt" and number == limit):
+                return _too_small(value, limit, included=name == "ge")
+    return None
+
+
+def _bounds_at(root: type[BaseModel], path: Path) -> list[Any]:
+    """Of the field at `path`."""
     section = section_at(root, path[:-1])
     field = section.model_fields.get(str(path[-1])) if section and path else None
-    bounds = list(_bounds(field)) if field else []
+    return list(_bounds(field)) if field else []
+
+
+def _example(root: type[BaseModel], path: Path) -> float:
+    """A number that the field at `path` takes."""
+    bounds = _bounds_at(root, path)
     return next((n for n in _EXAMPLES_OF_NUMBERS if all(_within(n, b) for b in bounds)), 4)
 
 
@@ -188,18 +228,58 @@ def _within(number: float, bound: Any) -> bool:
     )
 
 
-def _remedy(kind: str, value: Any, example: float) -> str:
+def _remedy(kind: str, value: Any, example: float, written: str | None) -> str:
     wanted = _WANTED[kind]
     if wanted in (_WHOLE, _NUMBER, "a finite number"):
         return _number_remedy(wanted, value, example)
     if wanted == _TEXT:
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        return f'Quote it: "{shown(value)}"' if plain or isinstance(value, bool) else "Write text"
+        if not isinstance(value, int | float):
+            return "Write text"
+        # `no` was read as false: as text it is "no".
+        text = written or shown(value)
+        return f'Quote it: "{text}"' if len(text) <= _LONGEST_QUOTED else "Quote it"
     if wanted == "true or false":
         return "Write true or false without quotes"
     if wanted == "a list":
         return "Write it in brackets, or as lines that begin with a dash"
-    return "Write a path" if wanted == "a path" else "Indent its keys below it"
+    return "Write a path"
+
+
+def _below(path: Path, value: Any, root: type[BaseModel], is_set: bool) -> str:
+    """The key that a single value was likely meant for."""
+    dotted = ".".join(map(str, path))
+    key = _likely_key(value, section_at(root, path))
+    if key is None:
+        return f"Write --set {dotted}.KEY=VALUE" if is_set else "Indent its keys below it"
+    text = yaml.safe_dump({key: value}, default_flow_style=True, width=math.inf).strip()
+    if is_set:
+        return f"Write --set {dotted}.{text.strip('{}').replace(': ', '=', 1)}"
+    return f"Write {text}" if isinstance(path[-1], int) else f"Write {path[-1]}: {text}"
+
+
+def _likely_key(value: Any, section: type[BaseModel] | None) -> str | None:
+    """The only one that has `value` among its words, or the first one if that takes it."""
+    if section is None or isinstance(value, bool) or len(str(value)) > _LONGEST_QUOTED:
+        return None
+    fields = section.model_fields
+    words = [key for key in fields if value in _words(fields[key].annotation)]
+    key = words[0] if words else next(iter(fields))
+    return key if len(words) < 2 and _takes(section, key, value) else None
+
+
+def _words(annotation: Any) -> tuple[Any, ...]:
+    """Of `Literal["a", "b"]`, also of one that may be None."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return tuple(word for part in get_args(annotation) for word in _words(part))
+
+
+def _takes(section: type[BaseModel], key: str, value: Any) -> bool:
+    try:
+        section.model_validate({key: value})
+    except ValidationError as e:
+        return all(error["loc"][:1] != (key,) for error in e.errors())
+    return True
 
 
 def _number_remedy(wanted: str, value: Any, example: float) -> str:

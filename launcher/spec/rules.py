@@ -50,16 +50,18 @@ def _reference_of_own(spec: Mapping[str, Any]) -> Iterator[Broken]:
 def _synthetic_alone(data: Mapping[str, Any]) -> Iterator[Broken]:
     if not _has(data, "synthetic"):
         return
-    for key in ("train", "val", "label_map"):
-        if _has(data, key):
-            what = "cannot be set together with data.synthetic, which names what it draws"
-            yield ("data", key), what, "Keep one of the two"
-    if data.get("dataset") == "coco2017":
-        yield (
-            ("data", "dataset"),
-            "data.synthetic is not coco2017",
-            "Write custom or remove the key",
-        )
+    keys = [key for key in ("train", "val", "label_map") if _has(data, key)]
+    coco = data.get("dataset") == "coco2017"
+    if len(keys) + coco > 1:
+        others = ", ".join([*(f"data.{key}" for key in keys), *["dataset: coco2017"] * coco])
+        what = f"names all that it draws: it cannot be set together with {others}"
+        yield ("data", "synthetic"), what, "Remove the others (--set KEY= removes one), or it"
+    elif keys:
+        what = "cannot be set together with data.synthetic, which names what it draws"
+        yield ("data", keys[0]), what, "Keep one of the two"
+    elif coco:
+        what = "data.synthetic is not coco2017"
+        yield ("data", "dataset"), what, "Write custom or remove the key"
 
 
 def _checkpoint_with_type(train: Mapping[str, Any]) -> Iterator[Broken]:

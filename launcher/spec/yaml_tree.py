@@ -5,6 +5,7 @@ is short enough to be written out, and an alias bomb is not worth a defence of i
 """
 
 import math
+import re
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ _DEEPEST = 12  # a spec nests 4 deep; more than this is no spec and would end in
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "null": "null"}
 _LONGEST_NUMBER = 40  # digits; Python itself refuses to read more than 4300
 
+_EXPONENT = re.compile(r"^(-?\d+)e")
+
 
 @dataclass
 class Tree:
@@ -28,6 +31,8 @@ class Tree:
 
     value: Any
     lines: dict[Path, int] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
+    """What stands in the text for true, false and numbers: `no`, 0x10."""
 
 
 class _RefusedError(Exception):
@@ -67,7 +72,7 @@ def parse(text: str, place: str) -> Tree:
         if node is None:
             return Tree(None)
         tree = Tree(None)
-        tree.value = _plain(loader, node, (), tree.lines)
+        tree.value = _plain(loader, node, (), tree)
         return tree
     except _RefusedError as e:
         raise _error(place, e.mark, e.what, e.remedy) from None
@@ -105,20 +110,23 @@ _short.maxstring = 80
 _short.maxother = 80
 
 
-def _plain(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
+def _plain(loader: _Loader, node: yaml.Node, path: Path, tree: Tree) -> Any:
     if isinstance(node, yaml.MappingNode):
-        return dict(_pairs(loader, node, path, lines))
+        return dict(_pairs(loader, node, path, tree))
     if isinstance(node, yaml.SequenceNode):
         items = []
         for i, item in enumerate(node.value):
-            lines[(*path, i)] = item.start_mark.line + 1
-            items.append(_plain(loader, item, (*path, i), lines))
+            tree.lines[(*path, i)] = item.start_mark.line + 1
+            items.append(_plain(loader, item, (*path, i), tree))
         return items
-    return _scalar(loader, node)
+    value = _scalar(loader, node)
+    if isinstance(value, int | float):
+        tree.written[path] = str(node.value)
+    return value
 
 
 def _pairs(
-    loader: _Loader, node: yaml.MappingNode, path: Path, lines: dict[Path, int]
+    loader: _Loader, node: yaml.MappingNode, path: Path, tree: Tree
 ) -> Iterator[tuple[str, Any]]:
     seen: dict[str, int] = {}
     for key_node, value_node in node.value:
@@ -129,8 +137,8 @@ def _pairs(
             raise _RefusedError(
                 key_node, f"{dotted} is set a second time (first on line {seen[key]})", "Keep one"
             )
-        seen[key] = lines[(*path, key)] = line
-        yield key, _plain(loader, value_node, (*path, key), lines)
+        seen[key] = tree.lines[(*path, key)] = line
+        yield key, _plain(loader, value_node, (*path, key), tree)
 
 
 def _key(node: yaml.Node) -> str:
@@ -176,7 +184,8 @@ def number_meant(text: str) -> str | None:
     if not math.isfinite(number):
         return None
     whole = number.is_integer() and abs(number) < 10**15
-    return str(int(number)) if whole else repr(number)
+    # YAML reads 1e+40 as text, and 1.0e+40 as a number.
+    return str(int(number)) if whole else _EXPONENT.sub(r"\1.0e", repr(number))
 
 
 def _reason(error: yaml.MarkedYAMLError) -> tuple[str, str]:

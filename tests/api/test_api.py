@@ -75,6 +75,17 @@ def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Script
         handle.cancel(timeout=1)
 
 
+def test_a_text_in_place_of_a_list_of_overrides_is_one_message(
+    spec: launcher.JobSpec, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        launcher.load(tmp_path / "demo.yaml", "batch.per_replica_batch=2")
+    assert str(caught.value) == (
+        "overrides: must be a list of texts, not 'batch.per_replica_batch=2'. "
+        "Write ['batch.per_replica_batch=2']"
+    )
+
+
 def test_load_and_plan_write_nothing(spec: launcher.JobSpec, tmp_path: Path) -> None:
     plan = launcher.plan(spec)
     assert (plan.global_batch, plan.workers, plan.root) == (128, 2, tmp_path / "runs" / "demo")

@@ -55,6 +55,20 @@ def test_context_that_is_not_there(home: Path) -> None:
     assert "Set backend.kubernetes.context to home" in str(caught.value)
 
 
+@pytest.mark.parametrize("current", [None, "", "gone"])
+def test_a_named_context_needs_no_current_one(home: Path, current: str | None) -> None:
+    path = write(home / ".kube" / "config", "home", "https://home:6443", "vision")
+    config = json.loads(path.read_text())
+    del config["current-context"]
+    named = {} if current is None else {"current-context": current}
+    path.write_text(json.dumps(config | named))
+    assert connect(Place("home")).place == Place("home", "vision")
+    with pytest.raises(UsageError, match='no context "far"'):
+        connect(Place("far"))
+    with pytest.raises(UsageError, match='no context "gone"' if current else "no current-context"):
+        connect(Place())
+
+
 def test_no_cluster_at_all() -> None:
     with pytest.raises(UsageError, match="no cluster is configured") as caught:
         connect(Place())

@@ -63,6 +63,28 @@ def test_full_looks_at_all(data: Any) -> None:
     assert read_data(data.plan(), sample=1, full=True, progress=False).train.is_whole
 
 
+def test_damaged_records_are_not_counted_as_decoded(data: Any, make_record: Any) -> None:
+    """A cut one is no image; one that is no Example, or has a broken picture, counts as one."""
+    data.records["train"][1][0] = b"no Example"
+    data.records["train"][2][0] = make_record(7, encoded=b"no picture")
+    data.write()
+    path = data.path("train", 0)
+    path.write_bytes(path.read_bytes()[:-3])
+    train = data.check(full=True).summary.train
+    assert (train.images, train.decoded, train.is_whole) == (19, 17, True)
+
+
+def test_a_set_that_is_still_to_be_drawn_is_said_not_to_be_looked_at(tmp_path: Path) -> None:
+    drawn = load("configs/demo.yaml", [f"run_dir={tmp_path}"])
+    report = check(make_plan(drawn))
+    (found,) = report.findings
+    assert found.severity is Severity.INFO
+    assert found.evidence == (
+        "the synthetic set is not drawn yet: nothing of the data was looked at"
+    )
+    assert found.place == drawn.place("data.synthetic")
+
+
 def test_several_processes_find_the_same(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data.path("train", 1).write_bytes(data.path("train", 1).read_bytes()[:-3])
     one = read_data(data.plan(), progress=False).train.contents

@@ -119,9 +119,22 @@ def test_relative_paths_are_written_whole_elsewhere(tmp_path: Path) -> None:
     path.write_text("name: job\nrecipe: efficientdet_d3\ndata: {train: ../d/t-*, val: ../d/v-*}\n")
     assert "train: ../d/t-*," in mended_text(path, mended(path), (), folder)
     there = mended_text(path, mended(path), (), tmp_path)
-    assert f"train: [{tmp_path}/d/t-*]" in there
+    assert f"train: {tmp_path}/d/t-*, val: {tmp_path}/d/v-*" in there
     (tmp_path / "job.yaml").write_text(there)
     assert load(tmp_path / "job.yaml").data == load(path).data
+
+
+def test_absolute_paths_are_left_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    path = folder / "job.yaml"
+    path.write_text(
+        "name: job\nrecipe: efficientdet_d3\nrun_dir: /runs/\n"
+        "data: {train: /d/t-*, val: ['/d/a/../v-0*', v-1], label_map: ~/l.pbtxt}\n"
+    )
+    there = mended_text(path, mended(path), (), tmp_path)
+    assert "run_dir: /runs/\n" in there
+    assert f"{{train: /d/t-*, val: [/d/a/../v-0*, {folder}/v-1], label_map: ~/l.pbtxt}}" in there
 
 
 def test_what_was_set_on_the_command_line_is_written_down(tmp_path: Path) -> None:

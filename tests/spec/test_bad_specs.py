@@ -76,7 +76,42 @@ ONE = {
     ),
     "text for a section": (
         "batch: 128",
-        "s.yaml:3: batch: must be a mapping (key: value lines), not 128. Indent its keys below it",
+        "s.yaml:3: batch: must be a mapping (key: value lines), not 128. "
+        "Write batch: {global_batch: 128}",
+    ),
+    "a word for a section": (
+        "backend: ray",
+        "s.yaml:3: backend: must be a mapping (key: value lines), not 'ray'. "
+        "Write backend: {kind: ray}",
+    ),
+    "a number for a section inside": (
+        "train:\n  checkpoint_every: 1000",
+        "s.yaml:4: train.checkpoint_every: must be a mapping (key: value lines), not 1000. "
+        "Write checkpoint_every: {steps: 1000}",
+    ),
+    "a word of another key than the first": (
+        "train: moving",
+        "s.yaml:3: train: must be a mapping (key: value lines), not 'moving'. "
+        "Write train: {norm: moving}",
+    ),
+    "a word of two keys": (
+        "train: auto",
+        "s.yaml:3: train: must be a mapping (key: value lines), not 'auto'. "
+        "Indent its keys below it",
+    ),
+    "a number that no key takes": (
+        "batch: 0",
+        "s.yaml:3: batch: must be a mapping (key: value lines), not 0. Indent its keys below it",
+    ),
+    "a switch for a section": (
+        "data: {synthetic: true}",
+        "s.yaml:3: data.synthetic: must be a mapping (key: value lines), not true. "
+        "Indent its keys below it",
+    ),
+    "a number for a mapping": (
+        "cluster: {env: 3}",
+        "s.yaml:3: cluster.env: must be a mapping (key: value lines), not 3. "
+        "Indent its keys below it",
     ),
     "a number for paths": (
         "data: {train: 3}",
@@ -117,6 +152,18 @@ ONE = {
     "a number in the environment": (
         "cluster:\n  env:\n    OMP_NUM_THREADS: 4",
         's.yaml:5: cluster.env.OMP_NUM_THREADS: must be text, not 4. Quote it: "4"',
+    ),
+    "a word that YAML reads as false": (
+        "cluster: {env: {B: no}}",
+        's.yaml:3: cluster.env.B: must be text, not false. Quote it: "no"',
+    ),
+    "a number that YAML reads as another": (
+        "cluster:\n  env:\n    MASK: 010",
+        's.yaml:5: cluster.env.MASK: must be text, not 8. Quote it: "010"',
+    ),
+    "a switch among paths": (
+        "data: {train: [a, off]}",
+        's.yaml:3: data.train.1: must be text, not false. Quote it: "off"',
     ),
     # numbers out of range
     "no images": (

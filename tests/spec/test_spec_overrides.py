@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError
-from launcher.spec import JobSpec, from_mapping, load
+from launcher.spec import JobSpec, from_mapping, load, template
+from launcher.spec.yaml_tree import number_meant, parse
 
 BASE = {"name": "x", "recipe": "efficientdet_d3"}
 
@@ -74,19 +75,75 @@ def test_keys_of_ones_own_may_have_dots() -> None:
             "--set batch.global_batch: must be a whole number, not '8'. Write 8 without quotes",
         ),
         (
+            "batch.global_batch=1e40",
+            "--set batch.global_batch: must be at most 2,147,483,647, not '1e40'. Use a smaller "
+            "number",
+        ),
+        (
+            "batch.global_batch=1.0e+40",
+            "--set batch.global_batch: must be at most 2,147,483,647, not 1e+40. Use a smaller "
+            "number",
+        ),
+        (
+            "batch.global_batch='0'",
+            "--set batch.global_batch: must be at least 1, not '0'. Use a larger number",
+        ),
+        (
+            "train.ema_decay='1'",
+            "--set train.ema_decay: must be below 1, not '1'. Use a smaller number",
+        ),
+        (
+            "restart.stall_timeout_seconds=1e40",
+            "--set restart.stall_timeout_seconds: must be at most 86,400, not '1e40'. Use a "
+            "smaller number",
+        ),
+        (
+            "evaluate.tolerance=1e-5",
+            "--set evaluate.tolerance: must be a number, not '1e-5'. Write 1.0e-05",
+        ),
+        ("name=no", '--set name: must be text, not false. Quote it: "no"'),
+        ("cluster.env={B: On}", '--set cluster.env.B: must be text, not true. Quote it: "On"'),
+        (
             "data.train=[a",
             "--set data.train:1:3: not YAML: while parsing a flow sequence expected ',' or ']', "
             "but got '<stream end>'. Check the indentation, brackets and quotes here",
         ),
         (
             "cluster.env=3",
-            "--set cluster.env: must be a mapping (key: value lines), not 3. Indent its keys below "
-            "it",
+            "--set cluster.env: must be a mapping (key: value lines), not 3. Write --set "
+            "cluster.env.KEY=VALUE",
+        ),
+        (
+            "backend=ray",
+            "--set backend: must be a mapping (key: value lines), not 'ray'. Write --set "
+            "backend.kind=ray",
+        ),
+        (
+            "train.checkpoint_every=1000",
+            "--set train.checkpoint_every: must be a mapping (key: value lines), not 1000. Write "
+            "--set train.checkpoint_every.steps=1000",
+        ),
+        (
+            "train=1000",
+            "--set train: must be a mapping (key: value lines), not 1000. Write --set "
+            "train.KEY=VALUE",
         ),
     ],
 )
 def test_a_wrong_override_is_one_message(override: str, message: str) -> None:
     assert message_of(override) == message
+
+
+def test_what_is_to_be_quoted_is_that_of_the_last_override() -> None:
+    assert message_of("name=no", "name=0x10").endswith('must be text, not 16. Quote it: "0x10"')
+
+
+@pytest.mark.parametrize("written", ["1e-5", "2e+6", "1e16", "25_0.5", "-3e20", "1e-300"])
+def test_what_a_remedy_says_of_a_number_is_a_number(written: str) -> None:
+    """YAML 1.1 reads an exponent without a dot as text."""
+    meant = number_meant(written)
+    assert meant is not None
+    assert parse(meant, "").value == float(written)
 
 
 def test_all_wrong_overrides_are_told_at_once_with_those_of_the_file(tmp_path: Path) -> None:
@@ -96,6 +153,21 @@ def test_all_wrong_overrides_are_told_at_once_with_those_of_the_file(tmp_path: P
     places = [problem.place for problem in caught.value.problems]
     file = tmp_path / "s.yaml"
     assert places == ["--set a", "--set b.c", "--set train.norm", f"{file}:3: nam"]
+
+
+def test_drawn_data_over_those_of_a_whole_spec_is_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(template("efficientdet_d3"))
+    drawn = "data.synthetic={kind: shapes}"
+    with pytest.raises(SpecError) as caught:
+        load(path, [drawn])
+    assert str(caught.value) == (
+        "--set data.synthetic: names all that it draws: it cannot be set together with data.train, "
+        "data.val, data.label_map, dataset: coco2017. Remove the others (--set KEY= removes one), "
+        "or it"
+    )
+    others = [f"data.{key}=" for key in ("train", "val", "label_map", "dataset")]
+    assert load(path, [drawn, *others]).data.synthetic is not None
 
 
 def test_an_override_below_a_wrong_value_is_told() -> None:

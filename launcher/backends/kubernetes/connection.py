@@ -71,13 +71,17 @@ def _kubeconfig() -> str:
 def _from_files(wanted: Place) -> Connection:
     import yaml
     from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+    from kubernetes.config import ConfigException, load_kube_config
+    from kubernetes.config.kube_config import KubeConfigMerger
 
     files = _kubeconfig() or os.environ.get("KUBECONFIG") or "~/.kube/config"
     configuration = Configuration()
     try:
-        contexts, _ = list_kube_config_contexts(files)  # type: ignore[no-untyped-call]
-        named = {c["name"]: c for c in contexts}
+        # list_kube_config_contexts would want a current context, also where another one is named.
+        merged = KubeConfigMerger(files).config  # type: ignore[no-untyped-call]
+        if merged is None:
+            raise ValueError("no such file")
+        named = {c["name"]: c.value for c in merged.value["contexts"]}
         name = wanted.context or _current(files)
         if name not in named:
             raise UsageError(

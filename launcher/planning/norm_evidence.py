@@ -43,12 +43,12 @@ class Effect:
 
     @property
     def text(self) -> str:
-        pairs = (
-            f"{ours:.2f} in place of {full:.2f}"
-            for ours, full in zip(self.scores, _REFERENCE, strict=True)
-        )
         over = "" if self.kind == "group" else f" over {self.images} images"
-        return f"a small detector's mAP with norm: {self.kind}{over}: {', '.join(pairs)}"
+        ours, full = (" and ".join(f"{x:.2f}" for x in pair) for pair in (self.scores, _REFERENCE))
+        return (
+            f"a small detector's mAP on two sets with norm: {self.kind}{over}: {ours}; with batch "
+            f"over {REFERENCE_IMAGES}: {full}"
+        )
 
 
 def effect(kind: str, images: int) -> Effect | None:

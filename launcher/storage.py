@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from launcher.errors import StorageError, write_remedy
 
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+"""Used as they are: opened anew, a file that a shell appends to would lose what it has."""
 _TRIES = 3
 _AGAIN_SECONDS = 0.05
 
@@ -34,6 +37,20 @@ def write_text(path: Path, text: str) -> None:
     except OSError as e:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        raise storage_error(e, path) from e
+
+
+def write_output(path: Path, text: str) -> None:
+    """What a user named with -o: a link stays one and leads to the new text, a device or FIFO gets
+    the text; all else as `write_text`. Raises StorageError."""
+    held = _STANDARD.get(str(path))
+    try:
+        if held is None and (not path.exists() or stat.S_ISREG(path.stat().st_mode)):
+            write_text(Path(os.path.realpath(path)) if path.is_symlink() else path, text)
+            return
+        with open(path if held is None else held, "w", closefd=held is None) as file:
+            file.write(text)
+    except OSError as e:
         raise storage_error(e, path) from e
 
 

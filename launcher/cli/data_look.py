@@ -220,6 +220,6 @@ def view(
 def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
     import json
 
-    from launcher.storage import write_text
+    from launcher.storage import write_output
 
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_output(path, "".join(json.dumps(row) + "\n" for row in rows))

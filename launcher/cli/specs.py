@@ -108,10 +108,11 @@ def plan(
       launcher plan pipeline.config --set batch.per_replica_batch=2
     """
     from launcher import api
+    from launcher.storage import OUTPUT
 
     made = api.plan(load(spec, overrides, None, run_dir))
     if output is not None:
-        made.write(output)
+        made.write(output, OUTPUT)
     if as_json:
         echo_json(made.to_json() | _memory(made, gpu_memory))
         return

@@ -88,3 +88,15 @@ def test_what_a_shell_appends_to_is_kept(work: Path, env: dict[str, str], good: 
     assert first == "before"
     assert second.startswith("step,images_seen")
     assert rest[-1] == "/dev/stdout"
+
+
+@pytest.mark.parametrize("args", [*COMMANDS, ("plan", "demo.yaml")], ids=" ".join)
+def test_the_remedy_is_another_o(
+    inside: Launcher, work: Path, good: Path, spec_file: Path, args: tuple[str, ...]
+) -> None:
+    (work / "file").touch()
+    done = inside(*args, "-o", "file/x")
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("error: file/x")
+    assert told.lower().endswith("choose another place with -o")

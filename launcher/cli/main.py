@@ -1,14 +1,13 @@
 """`launcher`: the commands, and the one place where errors become messages and exit codes."""
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from launcher.cli import check, dashboard, data, diagnose, results, runs, specs, weights
+from launcher.cli import check, dashboard, data, diagnose, results, runs, specs, streams, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -85,12 +84,13 @@ def run(args: Sequence[str]) -> int:
         return _usage(e)
     except (typer.Abort, KeyboardInterrupt):
         return int(CliExit.INTERRUPTED)
+    except streams.ReaderGoneError:
+        return int(CliExit.SUCCESS)
     except OSError as e:
-        if e.errno not in (errno.EPIPE, errno.ENOSPC):
+        if e.errno != errno.ENOSPC:  # all that a command writes elsewhere is a StorageError
             raise
-        if e.errno == errno.ENOSPC:  # all that a command writes elsewhere is a StorageError
-            say_error(f"cannot write the output ({e.strerror})")
-        _close_stdout()
+        say_error(f"cannot write the output ({e.strerror})")
+        streams.to_nowhere(sys.stdout.fileno())  # the interpreter flushes it once more
         return int(CliExit.RUN_FAILED)
     return code if isinstance(code, int) else int(CliExit.SUCCESS)
 
@@ -101,6 +101,7 @@ def say_error(text: str) -> None:
 
 
 def main() -> None:
+    streams.prepare()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -114,8 +115,3 @@ def _usage(error: Exception) -> int:
     stop = "" if message.endswith((".", "?", "!")) else "."
     say_error(f"{message}{stop} See `{command} --help`")
     return int(CliExit.USAGE)
-
-
-def _close_stdout() -> None:
-    """So that the interpreter's own flush at exit does not complain, too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,7 +3,7 @@
 import errno
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def run(args: Sequence[str]) -> int:
             say_error(str(problem))
         return int(e.cli_exit)
     except _CliError as e:
-        return _usage(e)
+        return _usage(e, args)
     except (typer.Abort, KeyboardInterrupt):
         return int(CliExit.INTERRUPTED)
     except streams.ReaderGoneError:
@@ -105,13 +105,25 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _usage(error: Exception) -> int:
+def _usage(error: Exception, args: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
         typer.echo(message, err=True)
         return int(CliExit.USAGE)
-    command = context.command_path if context else "launcher"
+    command = context.command_path if context else _command_path(args)
     stop = "" if message.endswith((".", "?", "!")) else "."
     say_error(f"{message}{stop} See `{command} --help`")
     return int(CliExit.USAGE)
+
+
+def _command_path(args: Sequence[str]) -> str:
+    """`launcher data convert`: an option that is spelled wrong in itself has no context."""
+    command: Any = typer.main.get_command(app)
+    path = ["launcher"]
+    for arg in args:
+        command = getattr(command, "commands", {}).get(arg)
+        if command is None:
+            break
+        path.append(arg)
+    return " ".join(path)

@@ -17,6 +17,16 @@ CASES: list[tuple[list[str], int, str]] = [
     ),
     (["status"], 2, "error: Missing argument 'NAME'. See `launcher status --help`"),
     (
+        ["logs", "demo", "--tail"],
+        2,
+        "error: Option '--tail' requires an argument. See `launcher logs --help`",
+    ),
+    (
+        ["data", "convert", "a.json", "b", "-o", "c", "--prefix"],
+        2,
+        "error: Option '--prefix' requires an argument. See `launcher data convert --help`",
+    ),
+    (
         ["plan", "nope.yaml"],
         2,
         "error: nope.yaml: no such file. Give the path of a job spec (YAML) or of a "

@@ -17,6 +17,12 @@ CASES: list[tuple[list[str], int, str]] = [
     ),
     (["status"], 2, "error: Missing argument 'NAME'. See `launcher status --help`"),
     (
+        ["submit", "demo.yaml", "--dry-run=servr"],
+        2,
+        "error: Invalid value for '--dry-run': 'servr' must be server or client. "
+        "See `launcher submit --help`",
+    ),
+    (
         ["logs", "demo", "--tail"],
         2,
         "error: Option '--tail' requires an argument. See `launcher logs --help`",

@@ -107,6 +107,8 @@ def main() -> None:
 
 def _usage(error: Exception, args: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
+    if isinstance(error, typer.BadParameter):
+        error.message = _number_text(error.__cause__) or error.message
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
         typer.echo(message, err=True)
@@ -127,3 +129,21 @@ def _command_path(args: Sequence[str]) -> str:
             break
         path.append(arg)
     return " ".join(path)
+
+
+def _number_text(cause: BaseException | None) -> str:
+    """Of a number that pydantic, which typer asks, does not take: the value, and what to write.
+    Empty for anything else."""
+    found = getattr(cause, "errors", list)()
+    if not found:
+        return ""
+    kind, value, limits = found[0]["type"], found[0]["input"], found[0].get("ctx", {})
+    if kind.startswith("int_"):
+        return f"{value!r} is no whole number: use one, as 8"
+    if kind.startswith("float_"):
+        return f"{value!r} is no number: use one, as 24"
+    if kind == "greater_than_equal":
+        return f"{value} is too low: use {limits['ge']:g} or more"
+    if kind == "less_than_equal":
+        return f"{value} is too high: use {limits['le']:g} or less"
+    return ""

@@ -17,6 +17,36 @@ CASES: list[tuple[list[str], int, str]] = [
     ),
     (["status"], 2, "error: Missing argument 'NAME'. See `launcher status --help`"),
     (
+        ["plan", "demo.yaml", "--gpu-memory", "24GB"],
+        2,
+        "error: Invalid value for '--gpu-memory': '24GB' is no number: use one, as 24. "
+        "See `launcher plan --help`",
+    ),
+    (
+        ["logs", "demo", "--tail", "-1"],
+        2,
+        "error: Invalid value for '--tail': -1 is too low: use 0 or more. "
+        "See `launcher logs --help`",
+    ),
+    (
+        ["logs", "demo", "--tail", "1.5"],
+        2,
+        "error: Invalid value for '--tail': '1.5' is no whole number: use one, as 8. "
+        "See `launcher logs --help`",
+    ),
+    (
+        ["data", "view", "demo.yaml", "--images", "x"],
+        2,
+        "error: Invalid value for '--images': 'x' is no whole number: use one, as 8. "
+        "See `launcher data view --help`",
+    ),
+    (
+        ["data", "view", "demo.yaml", "--images", "101"],
+        2,
+        "error: Invalid value for '--images': 101 is too high: use 100 or less. "
+        "See `launcher data view --help`",
+    ),
+    (
         ["submit", "demo.yaml", "--dry-run=servr"],
         2,
         "error: Invalid value for '--dry-run': 'servr' must be server or client. "

@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -87,6 +88,9 @@ def run(args: Sequence[str]) -> int:
     except streams.ReaderGoneError:
         return int(CliExit.SUCCESS)
     except OSError as e:
+        if e.errno == errno.ENOENT and _folder_is_gone():
+            say_error("the current folder is gone. Change to one that is there, as with cd")
+            return int(CliExit.USAGE)
         if e.errno != errno.ENOSPC:  # all that a command writes elsewhere is a StorageError
             raise
         say_error(f"cannot write the output ({e.strerror})")
@@ -147,3 +151,11 @@ def _number_text(cause: BaseException | None) -> str:
     if kind == "less_than_equal":
         return f"{value} is too high: use {limits['le']:g} or less"
     return ""
+
+
+def _folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

@@ -200,3 +200,21 @@ def test_full_stdout_is_told(launcher: Launcher, env: dict[str, str], work: Path
 def test_completion_script(launcher: Launcher) -> None:
     done = launcher(_LAUNCHER_COMPLETE="complete_bash", COMP_WORDS="launcher sub", COMP_CWORD="1")
     assert done.stdout.split() == ["submit"]
+
+
+@pytest.mark.parametrize(
+    "args", [["list"], ["plan", "{spec}"], ["check", "{spec}"], ["results", "demo"]]
+)
+def test_a_current_folder_that_is_gone(tmp_path: Path, spec_file: Path, args: list[str]) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    script = "import os, sys; os.rmdir(os.getcwd()); from launcher.cli.main import main; main()"
+    words = [arg.format(spec=spec_file) for arg in args]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=here, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == (
+        "error: the current folder is gone. Change to one that is there, as with cd\n"
+    )
+    assert done.returncode == 2

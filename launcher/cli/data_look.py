@@ -78,11 +78,11 @@ def audit(
     full: Full = False,
     as_json: AsJson = False,
 ) -> None:
-    """List every fault of the records by itself: file, record, source id, what to do.
+    """List every fault of the records by itself.
 
-    Damaged records, images that cannot be decoded, bad boxes and labels, repeated images, images in
-    train and val. Without --full, of a sample only. Exit code 3 when training or evaluation would
-    stop at one of them.
+    With file, record, source id, and what to do: damaged records, images that cannot be decoded,
+    bad boxes and labels, repeated images, images in train and val. Without --full, of a sample
+    only. Exit code 3 when training or evaluation would stop at one of them.
 
     \b
     Examples:
@@ -185,11 +185,11 @@ def view(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier view.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw images as the model gets them, with boxes and class names, the worst first.
+    """Draw images as the model gets them, the worst first.
 
-    After resizing and augmentation, by the worker's own input. The sections: what check flags, the
-    smallest objects, the most crowded images, objects that no anchor fits, others. One page
-    (index.html) and a PNG a section.
+    With boxes and class names, after resizing and augmentation, by the worker's own input. The
+    sections: what check flags, the smallest objects, the most crowded images, objects that no
+    anchor fits, others. One page (index.html) and a PNG a section.
 
     \b
     Examples:

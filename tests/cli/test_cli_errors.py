@@ -161,7 +161,12 @@ def test_every_command_has_an_example(inside: Launcher) -> None:
     for command in [*([n] for n in names if n != "data"), *data]:
         text = inside(*command, "--help").stdout
         assert "Example" in text, command
-        assert "..." not in overview.split("Commands:")[1], "a summary is cut"
+
+
+@pytest.mark.parametrize("args", [("--help",), ("data", "--help")], ids=" ".join)
+def test_no_summary_is_cut_at_80_columns(launcher: Launcher, args: tuple[str, ...]) -> None:
+    done = launcher(*args, COLUMNS="80")
+    assert "..." not in done.stdout.split("Commands:")[1]
 
 
 def test_version(launcher: Launcher) -> None:

@@ -138,7 +138,7 @@ def _command_path(args: Sequence[str]) -> str:
 def _number_text(cause: BaseException | None) -> str:
     """Of a number that pydantic, which typer asks, does not take: the value, and what to write.
     Empty for anything else."""
-    found = getattr(cause, "errors", list)()
+    found: list[Any] = getattr(cause, "errors", list)()
     if not found:
         return ""
     kind, value, limits = found[0]["type"], found[0]["input"], found[0].get("ctx", {})

@@ -47,7 +47,7 @@ def _forgiving(stream: TextIO) -> TextIO:
         buffered,
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        line_buffering=bool(stream.line_buffering),
         write_through=getattr(stream, "write_through", False),
     )
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,11 +14,16 @@ from launcher.errors import StorageError, write_remedy
 
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+"""Used as they are: opened anew, a file that a shell appends to would lose what it has."""
+RUN_DIR = "choose another place with run_dir"
+OUTPUT = "choose another place with -o"
+"""What always helps where something cannot be written."""
 _TRIES = 3
 _AGAIN_SECONDS = 0.05
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, elsewhere: str = RUN_DIR) -> None:
     """Atomically: a reader sees the old file or the new one, never a part.
 
     Raises StorageError when the disk is full or the place cannot be written.
@@ -34,11 +40,26 @@ def write_text(path: Path, text: str) -> None:
     except OSError as e:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise storage_error(e, path) from e
+        raise storage_error(e, path, elsewhere) from e
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1) + "\n")
+def write_output(path: Path, text: str) -> None:
+    """What a user named with -o: a link stays one and leads to the new text, a device or FIFO gets
+    the text; all else as `write_text`. Raises StorageError."""
+    held = _STANDARD.get(str(path))
+    try:
+        if held is None and (not path.exists() or stat.S_ISREG(path.stat().st_mode)):
+            target = Path(os.path.realpath(path)) if path.is_symlink() else path
+            write_text(target, text, OUTPUT)
+            return
+        with open(path if held is None else held, "w", closefd=held is None) as file:
+            file.write(text)
+    except OSError as e:
+        raise storage_error(e, path, OUTPUT) from e
+
+
+def write_json(path: Path, value: Any, elsewhere: str = RUN_DIR) -> None:
+    write_text(path, json.dumps(value, indent=1) + "\n", elsewhere)
 
 
 def read_text(path: Path) -> str | None:
@@ -102,10 +123,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
+def storage_error(error: OSError, path: Path, elsewhere: str = RUN_DIR) -> StorageError:
     """The one message for anything that cannot be written."""
     return StorageError(
         f"cannot write ({error.strerror or error})",
         place=str(path),
-        remedy=write_remedy(error, "choose another place with run_dir"),
+        remedy=write_remedy(error, elsewhere),
     )

@@ -110,7 +110,7 @@ def _write_mended(
     from launcher.errors import UsageError
     from launcher.preflight.mend import mended_text, original_text
     from launcher.spec.load import is_bare
-    from launcher.storage import write_text
+    from launcher.storage import write_output
 
     if in_place and is_bare(spec):
         raise UsageError(
@@ -135,7 +135,7 @@ def _write_mended(
         _print_difference(original_text(spec, mended.spec), text, spec, target)
         typer.echo(f"with these changes: {summary(mended.report)}", err=True)
     if target is not None:
-        write_text(target, text)
+        write_output(target, text)
         typer.echo(f"written to {target}", err=True)
     elif not as_json:
         typer.echo(text.rstrip("\n"))

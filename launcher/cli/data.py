@@ -91,7 +91,9 @@ def shapes(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a synthetic set: squares, circles and triangles with exact boxes.
+    """Draw a synthetic set of shapes with exact boxes.
+
+    Squares, circles and triangles.
 
     \b
     Example:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from launcher.cli.options import AsJson, Overrides, SpecFile, echo_json, load
+from launcher.cli.options import AsJson, Overrides, RunDirOfSpec, SpecFile, echo_json, load
 
 SAMPLE = 2000
 
@@ -32,6 +32,7 @@ def stats(
     ] = None,
     sample: Sample = SAMPLE,
     full: Full = False,
+    run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
     """Count classes, sizes and objects, as the model of SPEC sees them.
@@ -47,7 +48,7 @@ def stats(
     """
     from launcher import audit
 
-    plan, read = audit.read(load(spec, overrides, None, None), sample=sample, full=full)
+    plan, read = audit.read(load(spec, overrides, None, run_dir), sample=sample, full=full)
     from launcher.audit.stats import stats_of
 
     found = stats_of(plan, read)
@@ -76,13 +77,14 @@ def audit(
     ] = None,
     sample: Sample = SAMPLE,
     full: Full = False,
+    run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every fault of the records by itself: file, record, source id, what to do.
+    """List every fault of the records by itself.
 
-    Damaged records, images that cannot be decoded, bad boxes and labels, repeated images, images in
-    train and val. Without --full, of a sample only. Exit code 3 when training or evaluation would
-    stop at one of them.
+    With file, record, source id, and what to do: damaged records, images that cannot be decoded,
+    bad boxes and labels, repeated images, images in train and val. Without --full, of a sample
+    only. Exit code 3 when training or evaluation would stop at one of them.
 
     \b
     Examples:
@@ -91,7 +93,7 @@ def audit(
     """
     from launcher import audit as audits
 
-    _, read = audits.read(load(spec, overrides, None, None), sample=sample, full=full)
+    _, read = audits.read(load(spec, overrides, None, run_dir), sample=sample, full=full)
     from launcher.audit.faults import FILE, entries
     from launcher.preflight import Severity
     from launcher.preflight.data_cost import many
@@ -130,6 +132,7 @@ def clean(
     force: Annotated[
         bool, typer.Option("--force", help="Replace what an earlier one left there.")
     ] = False,
+    run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a mended copy of the records, and what was dropped from it.
@@ -144,7 +147,7 @@ def clean(
     """
     from launcher import audit as audits
 
-    plan, read = audits.read(load(spec, overrides, None, None), sample=0, full=True)
+    plan, read = audits.read(load(spec, overrides, None, run_dir), sample=0, full=True)
     from launcher.audit.cleaning import clean as write
 
     report = write(plan, read, out.absolute(), force=force)
@@ -183,13 +186,14 @@ def view(
     sample: Sample = SAMPLE,
     full: Full = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier view.")] = False,
+    run_dir: RunDirOfSpec = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw images as the model gets them, with boxes and class names, the worst first.
+    """Draw images as the model gets them, the worst first.
 
-    After resizing and augmentation, by the worker's own input. The sections: what check flags, the
-    smallest objects, the most crowded images, objects that no anchor fits, others. One page
-    (index.html) and a PNG a section.
+    With boxes and class names, after resizing and augmentation, by the worker's own input. The
+    sections: what check flags, the smallest objects, the most crowded images, objects that no
+    anchor fits, others. One page (index.html) and a PNG a section.
 
     \b
     Examples:
@@ -200,7 +204,7 @@ def view(
     from launcher.backends.machine import check_training_extra
 
     check_training_extra()
-    job = load(spec, overrides, None, None)
+    job = load(spec, overrides, None, run_dir)
     folder = (out or Path(f"{job.name}-view")).absolute()
     plan, read = audits.read(job, sample=sample, full=full)
     from launcher.audit import view as views
@@ -220,6 +224,6 @@ def view(
 def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
     import json
 
-    from launcher.storage import write_text
+    from launcher.storage import write_output
 
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_output(path, "".join(json.dumps(row) + "\n" for row in rows))

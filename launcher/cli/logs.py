@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from launcher.backends.base import log_attempts
+from launcher.cli import streams
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def show(
     """Print to stdout. Raises UsageError for a bad pattern, or a process or attempt without log."""
     wanted = _wanted(who)
     matches = _matcher(grep)
+    streams.end_with_reader()
     with handle.backend.logs(handle.root, follow=follow):
         _print(handle, who, wanted, matches, follow, attempt, tail)
     if follow:

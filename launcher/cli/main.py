@@ -1,14 +1,14 @@
 """`launcher`: the commands, and the one place where errors become messages and exit codes."""
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from launcher.cli import check, dashboard, data, diagnose, results, runs, specs, weights
+from launcher.cli import check, dashboard, data, diagnose, results, runs, specs, streams, weights
 from launcher.errors import CliExit, LauncherError
 
 _HELP = """Train TensorFlow Object Detection API models at their published recipe.
@@ -82,15 +82,19 @@ def run(args: Sequence[str]) -> int:
             say_error(str(problem))
         return int(e.cli_exit)
     except _CliError as e:
-        return _usage(e)
+        return _usage(e, args)
     except (typer.Abort, KeyboardInterrupt):
         return int(CliExit.INTERRUPTED)
+    except streams.ReaderGoneError:
+        return int(CliExit.SUCCESS)
     except OSError as e:
-        if e.errno not in (errno.EPIPE, errno.ENOSPC):
+        if e.errno == errno.ENOENT and _folder_is_gone():
+            say_error("the current folder is gone. Change to one that is there, as with cd")
+            return int(CliExit.USAGE)
+        if e.errno != errno.ENOSPC:  # all that a command writes elsewhere is a StorageError
             raise
-        if e.errno == errno.ENOSPC:  # all that a command writes elsewhere is a StorageError
-            say_error(f"cannot write the output ({e.strerror})")
-        _close_stdout()
+        say_error(f"cannot write the output ({e.strerror})")
+        streams.to_nowhere(sys.stdout.fileno())  # the interpreter flushes it once more
         return int(CliExit.RUN_FAILED)
     return code if isinstance(code, int) else int(CliExit.SUCCESS)
 
@@ -101,21 +105,57 @@ def say_error(text: str) -> None:
 
 
 def main() -> None:
+    streams.prepare()
     sys.exit(run(sys.argv[1:]))
 
 
-def _usage(error: Exception) -> int:
+def _usage(error: Exception, args: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
+    if isinstance(error, typer.BadParameter):
+        error.message = _number_text(error.__cause__) or error.message
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
         typer.echo(message, err=True)
         return int(CliExit.USAGE)
-    command = context.command_path if context else "launcher"
+    command = context.command_path if context else _command_path(args)
     stop = "" if message.endswith((".", "?", "!")) else "."
     say_error(f"{message}{stop} See `{command} --help`")
     return int(CliExit.USAGE)
 
 
-def _close_stdout() -> None:
-    """So that the interpreter's own flush at exit does not complain, too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _command_path(args: Sequence[str]) -> str:
+    """`launcher data convert`: an option that is spelled wrong in itself has no context."""
+    command: Any = typer.main.get_command(app)
+    path = ["launcher"]
+    for arg in args:
+        command = getattr(command, "commands", {}).get(arg)
+        if command is None:
+            break
+        path.append(arg)
+    return " ".join(path)
+
+
+def _number_text(cause: BaseException | None) -> str:
+    """Of a number that pydantic, which typer asks, does not take: the value, and what to write.
+    Empty for anything else."""
+    found: list[Any] = getattr(cause, "errors", list)()
+    if not found:
+        return ""
+    kind, value, limits = found[0]["type"], found[0]["input"], found[0].get("ctx", {})
+    if kind.startswith("int_"):
+        return f"{value!r} is no whole number: use one, as 8"
+    if kind.startswith("float_"):
+        return f"{value!r} is no number: use one, as 24"
+    if kind == "greater_than_equal":
+        return f"{value} is too low: use {limits['ge']:g} or more"
+    if kind == "less_than_equal":
+        return f"{value} is too high: use {limits['le']:g} or less"
+    return ""
+
+
+def _folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

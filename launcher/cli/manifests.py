@@ -87,9 +87,9 @@ def _json(objects: list[dict[str, Any]]) -> str:
 
 
 def _save(path: Path, text: str) -> None:
-    from launcher.storage import write_text
+    from launcher.storage import write_output
 
-    write_text(path, text)
+    write_output(path, text)
 
 
 def _told(output: str, objects: list[dict[str, Any]], apply: str) -> None:

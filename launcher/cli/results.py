@@ -113,12 +113,12 @@ def compare(
 
 
 def _print(text: str, output: Path | None) -> None:
-    from launcher.storage import write_text
+    from launcher.storage import write_output
 
     if output is None:
         typer.echo(text, nl=False)
     else:
-        write_text(output, text)
+        write_output(output, text)
         typer.echo(output)
 
 

@@ -36,6 +36,11 @@ class _Submit(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         spelled = {"--dry-run=server": "--dry-run-server", "--dry-run=client": "--dry-run"}
+        for arg in args:
+            option, given, value = arg.partition("=")
+            if option == "--dry-run" and given and arg not in spelled:
+                text = f"{value!r} must be server or client"
+                raise typer.BadParameter(text, ctx=ctx, param_hint="'--dry-run'")
         return super().parse_args(ctx, [spelled.get(arg, arg) for arg in args])
 
 
@@ -72,7 +77,7 @@ def submit(
         typer.Option(
             "--dry-run",
             help="Print what would be started; start nothing. --dry-run=server: as the cluster's "
-            "API server would take it.",
+            "API server would take it; =client, the default: without asking it.",
         ),
     ] = False,
     dry_run_server: Annotated[bool, typer.Option("--dry-run-server", hidden=True)] = False,

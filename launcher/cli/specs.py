@@ -108,14 +108,16 @@ def plan(
       launcher plan pipeline.config --set batch.per_replica_batch=2
     """
     from launcher import api
+    from launcher.cli.plan_table import print_plan
+    from launcher.storage import OUTPUT
 
     made = api.plan(load(spec, overrides, None, run_dir))
     if output is not None:
-        made.write(output)
+        made.write(output, OUTPUT)
     if as_json:
         echo_json(made.to_json() | _memory(made, gpu_memory))
         return
-    _print_plan(made, gpu_memory)
+    print_plan(made, gpu_memory)
     if output is not None:
         typer.echo(f"written to {output}: plan.json, spec.yaml, pipeline.config", err=True)
 
@@ -128,33 +130,6 @@ def _memory(made: "Plan", gpu_memory: float | None) -> dict[str, Any]:
 
     fit = fit_of(made, gpu_memory)
     return {"memory": fit and fit.to_json()}
-
-
-def _print_plan(made: "Plan", gpu_memory: float | None) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from launcher.planning import table
-
-    rows = table(made, gpu_memory)
-    names = ["", "recipe", "your file", "this run", "why"]
-    fields = ["quantity", "recipe", "file", "run", "why"]
-    shown = [i for i, f in enumerate(fields) if any(getattr(row, f) for row in rows)]
-    grid = Table(box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for i in shown:
-        right = fields[i] in ("recipe", "file", "run")
-        grid.add_column(names[i], justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(getattr(row, fields[i])) for i in shown))
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=140)
-    console.print(Text(f"{made.name}: {made.recipe or made.spec.pipeline_config}"))
-    console.print(grid)
-    for warning in made.warnings:
-        console.print(Text(f"warning: {warning}"), soft_wrap=True)
 
 
 def render(

@@ -14,7 +14,7 @@ from launcher.planning.data import DataPlan, FineTune
 from launcher.planning.norm import Norm
 from launcher.planning.schedule import Facts
 from launcher.spec import JobSpec, plain, to_yaml
-from launcher.storage import write_json, write_text
+from launcher.storage import RUN_DIR, write_json, write_text
 from launcher.worker_config import WorkerConfig
 
 
@@ -94,16 +94,17 @@ class Plan(BaseModel):
             "spec": plain(self.spec),
         }
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, elsewhere: str = RUN_DIR) -> None:
         """spec.yaml, pipeline.config and plan.json into `folder`.
 
-        Raises StorageError; a folder that was made for them is removed then.
+        Raises StorageError, with `elsewhere` as remedy; a folder that was made for them is removed
+        then.
         """
         paths, is_new = RunPaths(folder), not os.path.lexists(folder)
         try:
-            write_text(paths.spec, to_yaml(self.spec))
-            write_text(paths.pipeline, self.pipeline_text)
-            write_json(paths.plan, self.to_json())
+            write_text(paths.spec, to_yaml(self.spec), elsewhere)
+            write_text(paths.pipeline, self.pipeline_text, elsewhere)
+            write_json(paths.plan, self.to_json(), elsewhere)
         except StorageError:
             if is_new:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -180,7 +180,7 @@ def _data_rows(plan: Plan) -> list[Row]:
             "epochs",
             _epochs(plan.recipe_facts, seen if data.dataset == "coco2017" else None),
             _epochs(plan.file_facts, seen),
-            "" if plan.epochs is None else f"{plan.epochs:,g}",
+            "" if plan.epochs is None else _digits(plan.epochs),
             epochs,
         ),
         Row("starts from", _start_of(plan.recipe_facts), _start_of(plan.file_facts), *_start(plan)),
@@ -233,7 +233,12 @@ def _target(plan: Plan) -> tuple[str, str]:
 
 
 def _epochs(facts: Facts | None, train_images: int | None) -> str:
-    return f"{facts.images / train_images:,.1f}" if facts and train_images else ""
+    return _digits(facts.images / train_images) if facts and train_images else ""
+
+
+def _digits(value: float) -> str:
+    """Four of them, as the plan has its epochs: 324.6, 8, 7,680,000."""
+    return f"{float(f'{value:.4g}'):,.15g}"
 
 
 def _kind(facts: Facts | None) -> str:

@@ -8,7 +8,7 @@ from launcher.report.chart import COLORS, Chart, Series, figure
 from launcher.report.compare import Comparison, written
 from launcher.report.markup import Markup, tag
 from launcher.report.page import document, section, table
-from launcher.storage import write_text
+from launcher.storage import write_output
 
 SHORT = 16
 """Characters of a value that is not broken into two lines."""
@@ -16,7 +16,7 @@ SHORT = 16
 
 def write(found: Comparison, path: Path) -> Path:
     """Raises StorageError."""
-    write_text(path, page(found))
+    write_output(path, page(found))
     return path
 
 

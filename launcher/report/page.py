@@ -10,15 +10,17 @@ from launcher.report.chart import figure
 from launcher.report.markup import Child, Markup, join, tag
 from launcher.report.record import RunRecord
 from launcher.report.table import duration
-from launcher.storage import write_text
+from launcher.storage import write_output, write_text
 
 STYLE = Path(__file__).with_name("page.css")
 
 
 def write(run: RunRecord, path: Path | None = None) -> Path:
     """To `path`, by default report/index.html of the run. Raises StorageError."""
-    path = path or run.paths.page
-    write_text(path, page(run))
+    if path is None:
+        write_text(run.paths.page, page(run))
+        return run.paths.page
+    write_output(path, page(run))
     return path
 
 

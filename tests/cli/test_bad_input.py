@@ -392,7 +392,7 @@ FULL = {
     ),
     ("plan", "demo.yaml", "-o", "disk/plan"): (
         "disk/plan/spec.yaml: cannot write (No space left on device). Free some space, or choose "
-        "another place with run_dir"
+        "another place with -o"
     ),
     ("data", "shapes", "disk/shapes", "--train-images", "40", "--val-images", "4"): (
         "{folder}/disk/shapes/label_map.pbtxt: cannot write (No space left on device). Free some "

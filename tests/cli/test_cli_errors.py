@@ -17,6 +17,52 @@ CASES: list[tuple[list[str], int, str]] = [
     ),
     (["status"], 2, "error: Missing argument 'NAME'. See `launcher status --help`"),
     (
+        ["plan", "demo.yaml", "--gpu-memory", "24GB"],
+        2,
+        "error: Invalid value for '--gpu-memory': '24GB' is no number: use one, as 24. "
+        "See `launcher plan --help`",
+    ),
+    (
+        ["logs", "demo", "--tail", "-1"],
+        2,
+        "error: Invalid value for '--tail': -1 is too low: use 0 or more. "
+        "See `launcher logs --help`",
+    ),
+    (
+        ["logs", "demo", "--tail", "1.5"],
+        2,
+        "error: Invalid value for '--tail': '1.5' is no whole number: use one, as 8. "
+        "See `launcher logs --help`",
+    ),
+    (
+        ["data", "view", "demo.yaml", "--images", "x"],
+        2,
+        "error: Invalid value for '--images': 'x' is no whole number: use one, as 8. "
+        "See `launcher data view --help`",
+    ),
+    (
+        ["data", "view", "demo.yaml", "--images", "101"],
+        2,
+        "error: Invalid value for '--images': 101 is too high: use 100 or less. "
+        "See `launcher data view --help`",
+    ),
+    (
+        ["submit", "demo.yaml", "--dry-run=servr"],
+        2,
+        "error: Invalid value for '--dry-run': 'servr' must be server or client. "
+        "See `launcher submit --help`",
+    ),
+    (
+        ["logs", "demo", "--tail"],
+        2,
+        "error: Option '--tail' requires an argument. See `launcher logs --help`",
+    ),
+    (
+        ["data", "convert", "a.json", "b", "-o", "c", "--prefix"],
+        2,
+        "error: Option '--prefix' requires an argument. See `launcher data convert --help`",
+    ),
+    (
         ["plan", "nope.yaml"],
         2,
         "error: nope.yaml: no such file. Give the path of a job spec (YAML) or of a "
@@ -115,7 +161,12 @@ def test_every_command_has_an_example(inside: Launcher) -> None:
     for command in [*([n] for n in names if n != "data"), *data]:
         text = inside(*command, "--help").stdout
         assert "Example" in text, command
-        assert "..." not in overview.split("Commands:")[1], "a summary is cut"
+
+
+@pytest.mark.parametrize("args", [("--help",), ("data", "--help")], ids=" ".join)
+def test_no_summary_is_cut_at_80_columns(launcher: Launcher, args: tuple[str, ...]) -> None:
+    done = launcher(*args, COLUMNS="80")
+    assert "..." not in done.stdout.split("Commands:")[1]
 
 
 def test_version(launcher: Launcher) -> None:
@@ -154,3 +205,21 @@ def test_full_stdout_is_told(launcher: Launcher, env: dict[str, str], work: Path
 def test_completion_script(launcher: Launcher) -> None:
     done = launcher(_LAUNCHER_COMPLETE="complete_bash", COMP_WORDS="launcher sub", COMP_CWORD="1")
     assert done.stdout.split() == ["submit"]
+
+
+@pytest.mark.parametrize(
+    "args", [["list"], ["plan", "{spec}"], ["check", "{spec}"], ["results", "demo"]]
+)
+def test_a_current_folder_that_is_gone(tmp_path: Path, spec_file: Path, args: list[str]) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    script = "import os, sys; os.rmdir(os.getcwd()); from launcher.cli.main import main; main()"
+    words = [arg.format(spec=spec_file) for arg in args]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=here, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == (
+        "error: the current folder is gone. Change to one that is there, as with cd\n"
+    )
+    assert done.returncode == 2

@@ -75,3 +75,19 @@ def test_render_is_what_a_dry_run_prints(inside: Launcher, spec_file: Path, work
     assert rendered == dry
     assert [p["role"] for p in dry["processes"]] == ["worker", "worker", "evaluator"]
     assert [p.name for p in work.iterdir()] == ["demo.yaml"]
+
+
+def test_the_data_commands_follow_the_run_dir(
+    inside: Launcher, launcher: Launcher, spec_file: Path, work: Path
+) -> None:
+    """A drawn set lies below it."""
+    size = ("--train-images", "8", "--val-images", "2")
+    assert inside("data", "shapes", "other/data/shapes-8-2-128-0", *size).returncode == 0
+    elsewhere = ("--run-dir", "other")
+    for command in (("stats",), ("audit",), ("clean", "-o", "mended")):
+        done = inside("data", *command, "demo.yaml", *elsewhere)
+        assert done.returncode == 0, done.stderr
+        assert "8" in done.stdout
+    assert "not there yet" in inside("data", "audit", "demo.yaml").stderr
+    assert "--run-dir" in inside("data", "view", "--help").stdout
+    assert launcher("data", "audit", "demo.yaml", LAUNCHER_RUN_DIR="other").returncode == 0

@@ -31,13 +31,22 @@ def test_the_seeds_numbers_stand_beside_the_recipes(shared: Path) -> None:
     assert numbers("warm-up steps") == ("2,500", "2,500", "2,500")
     assert numbers("steps") == ("300,000", "600,000", "300,000")
     assert numbers("images seen") == ("38,400,000", "1,200,000", "38,400,000")
-    assert numbers("epochs") == ("324.6", "10.1", "324.6")
+    assert numbers("epochs") == ("324.6", "10.14", "324.6")
     assert rows["learning rate"].why == "the recipe's, which belongs to a global batch of 128"
     assert rows["replicas"].why == "1 worker x 1 GPU"
     assert rows["moments over"].run == "2"
     assert rows["normalization"].run == "moving"
     assert rows["starts from"].run == "classification checkpoint"
     assert rows["target mAP"].run == "45.4"
+
+
+@pytest.mark.parametrize(
+    ("images", "file", "run"), [(5, "240,000", "7,680,000"), (600_000, "2", "64")]
+)
+def test_epochs_have_one_format(shared: Path, images: int, file: str, run: str) -> None:
+    override = f"data.train_images={images}"
+    row = rows_of(override, path=shared / "seed" / "pipeline.config")["epochs"]
+    assert (row.file, row.run) == (file, run)
 
 
 def test_a_scaled_run_says_by_how_much() -> None:

@@ -1,0 +1,76 @@
+"""Standard streams that are closed, and readers that have gone."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.report import made_run
+
+CLOSED = (">&-", ">&- 2>&-", "<&- >&- 2>&-")
+
+
+def shell(line: str, work: Path, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """By bash; the exit code is that of the launcher in a pipe, too."""
+    line = line.replace("launcher", shlex.join([sys.executable, "-m", "launcher"]))
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=work, env=env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize("command", ["recipes", "--help", "plan demo.yaml"])
+def test_a_closed_stream_is_no_traceback(
+    env: dict[str, str], work: Path, spec_file: Path, command: str, closed: str
+) -> None:
+    done = shell(f"launcher {command} {closed}", work, env)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_stdout_keeps_the_exit_code(env: dict[str, str], work: Path) -> None:
+    done = shell("launcher status nope >&-", work, env)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nope: no such run")
+    assert shell("launcher status nope >&- 2>&-", work, env).returncode == 2
+
+
+def test_a_file_does_not_become_stdout(env: dict[str, str], work: Path, spec_file: Path) -> None:
+    done = shell("launcher plan demo.yaml -o there >&- <&- && cat there/plan.json", work, env)
+    assert done.stdout.startswith("{")
+
+
+@pytest.mark.parametrize("command", ["recipes", "plan demo.yaml", "init efficientdet_d3"])
+@pytest.mark.parametrize("reader", ["true", "head -1", "{ sleep 3; }"])
+def test_a_reader_that_has_gone_changes_no_exit_code(
+    env: dict[str, str], work: Path, spec_file: Path, command: str, reader: str
+) -> None:
+    done = shell(f"launcher {command} | {reader}", work, env)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nor_that_of_a_failure(env: dict[str, str], work: Path) -> None:
+    made_run.make(work / "runs" / "low", 20.0, name="low")
+    done = shell("launcher results low | true", work, env)
+    assert done.returncode == 4
+    assert "below the target" in done.stderr
+    assert shell("launcher status nope 2>&1 | true", work, env).returncode == 2
+
+
+def test_logs_end_with_their_reader(
+    env: dict[str, str],
+    work: Path,
+    spec_file: Path,
+    scripts: Callable[[str, str], None],
+    submit_argv: list[str],
+) -> None:
+    scripts("while True: print('tick', flush=True); time.sleep(0.02)", "forever()")
+    subprocess.run([*submit_argv, "--detach"], cwd=work, env=env, check=True, timeout=60)
+    try:
+        done = shell("timeout 30 launcher logs demo worker-0 -f | head -1", work, env)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "tick\n", "")
+    finally:
+        assert shell("launcher cancel demo", work, env).returncode == 0

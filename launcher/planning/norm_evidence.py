@@ -46,8 +46,8 @@ class Effect:
         over = "" if self.kind == "group" else f" over {self.images} images"
         ours, full = (" and ".join(f"{x:.2f}" for x in pair) for pair in (self.scores, _REFERENCE))
         return (
-            f"a small detector's mAP on two sets with norm: {self.kind}{over}: {ours}; with batch "
-            f"over {REFERENCE_IMAGES}: {full}"
+            f"a small detector's mAP on two sets: {ours} with norm: {self.kind}{over}, {full} with "
+            f"batch over {REFERENCE_IMAGES}"
         )
 
 

@@ -79,7 +79,10 @@ def _replaced(subject: Subject) -> Finding:
 def _cost_of(norm: Norm) -> Cost:
     """Beside what the same images cost as batch norm."""
     cost, batch = norm_cost(norm.kind, norm.images), norm_cost("batch", norm.images)
-    return Cost(f"{cost.text}; batch norm keeps {100 * (1 - batch.lost):.0f} % of it", cost.lost)
+    return Cost(
+        f"{cost.text}; batch norm over so few keeps {100 * (1 - batch.lost):.0f} % of that",
+        cost.lost,
+    )
 
 
 def _counted(subject: Subject) -> str:

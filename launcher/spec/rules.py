@@ -5,6 +5,7 @@ a value of the wrong kind elsewhere hides none of them.
 """
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from launcher.spec.yaml_tree import Path
@@ -32,7 +33,8 @@ def _one_model(spec: Mapping[str, Any]) -> Iterator[Broken]:
     if recipe and pipeline:
         what = "both recipe and pipeline_config are set"
         yield ("pipeline_config",), what, "Keep exactly one of them"
-    if not recipe and not pipeline:
+    misspelled = any(get_close_matches(n, spec) for n in ("recipe", "pipeline_config"))
+    if not recipe and not pipeline and not misspelled:  # that is an unknown key, and told as one
         what = "neither recipe nor pipeline_config is set"
         yield (
             ("recipe",),

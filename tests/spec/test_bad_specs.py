@@ -394,6 +394,10 @@ WHOLE = {
         "name: 3\nrecipe: efficientdet_d3",
         's.yaml:1: name: must be text, not 3. Quote it: "3"',
     ),
+    "a misspelled model": (
+        "name: d3\nrecipie: efficientdet_d3",
+        "s.yaml:2: recipie: unknown key. Did you mean recipe?",
+    ),
     "no model": (
         "name: d3",
         "s.yaml: recipe: neither recipe nor pipeline_config is set. Name a published model (see "

@@ -14,11 +14,7 @@ against batch normalization over 32, the mean over seeds of the worse background
 
 import argparse
 import json
-import os
-import re
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,18 +23,15 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-import launcher
-from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, RunPaths
-from launcher.data import make_shapes
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from _scoring import BACKGROUNDS, GLOBAL_BATCH, ROOT, STEPS, score
+
 from launcher.storage import append_jsonl, read_jsonl
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "small_batch.jsonl"
 NORMS = ("batch", "moving", "renorm", "group")
-BACKGROUNDS = ("flat", "patchy")
 IMAGES = (2, 4, 8, 32)
-STEPS = 500
-GLOBAL_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -84,73 +77,23 @@ def train_all(cells: Sequence[Cell], results: Path, missing: int) -> None:
         for number, cell in enumerate(cells, 1):
             print(f"{number}/{len(cells)} ({missing} missing): {cell.name} ...", flush=True)
             started = time.monotonic()
-            score = train(cell, Path(folder))
+            found = train(cell, Path(folder))
             seconds = round(time.monotonic() - started)
-            append_jsonl(results, asdict(cell) | {"mAP": score, "seconds": seconds})
-            print(f"    mAP {score:.4f} in {seconds} s", flush=True)
+            append_jsonl(results, asdict(cell) | {"mAP": found, "seconds": seconds})
+            print(f"    mAP {found:.4f} in {seconds} s", flush=True)
 
 
 def train(cell: Cell, folder: Path) -> float:
-    """Trains and scores in processes of their own. Returns the mAP of the last checkpoint."""
-    data = folder / cell.background
-    if not data.exists():
-        make_shapes(data, background=cell.background, seed=0)
-    config = (ROOT / "configs" / "demo.config").read_text()
-    for field, value in (
-        ("total_steps", cell.steps),
-        ("num_steps", cell.steps),
-        ("warmup_steps", cell.steps * 8 // 100),
-    ):
-        config = re.sub(rf"\b{field}: \d+", f"{field}: {value}", config)
-    (folder / "model.config").write_text(config)
-    spec = folder / "spec.yaml"
-    spec.write_text(
-        json.dumps(
-            {
-                "name": cell.name,
-                "pipeline_config": "model.config",
-                "data": {
-                    "train": str(data / "train.record-*"),
-                    "val": str(data / "val.record-*"),
-                    "label_map": str(data / "label_map.pbtxt"),
-                    "dataset": "custom",
-                },
-                "batch": {
-                    "global_batch": GLOBAL_BATCH,
-                    "per_replica_batch": GLOBAL_BATCH,
-                    "lr_scaling": "none",
-                },
-                "train": {
-                    "norm": cell.norm,
-                    # Group normalization takes each image by itself.
-                    **({} if cell.norm == "group" else {"statistics_images": cell.images}),
-                    "seed": cell.seed,
-                    "checkpoint_every": {"steps": cell.steps, "minutes": 10_000},
-                },
-                # One that waits for a busy machine is not one that hangs.
-                "restart": {"stall_timeout_seconds": 3600},
-                "run_dir": str(folder / "runs"),
-            }
-        )
+    # Group normalization takes each image by itself.
+    over = {} if cell.norm == "group" else {"statistics_images": cell.images}
+    return score(
+        folder,
+        cell.name,
+        background=cell.background,
+        steps=cell.steps,
+        per_replica_batch=GLOBAL_BATCH,
+        train={"norm": cell.norm, **over, "seed": cell.seed},
     )
-    plan = launcher.plan(launcher.load(spec))
-    plan.write(plan.root)
-    for command in ([WORKER_MODULE], [EVALUATOR_MODULE, "--once"]):
-        module, *rest = command
-        log = folder / f"{cell.name}.log"
-        with log.open("ab") as output:
-            process = subprocess.run(
-                [sys.executable, "-m", module, str(plan.root), *rest],
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        if process.returncode:
-            raise SystemExit(f"{cell.name}: {module} left with {process.returncode}\n{_tail(log)}")
-    score = read_jsonl(RunPaths(plan.root).eval_metrics)[-1]["mAP"]
-    shutil.rmtree(plan.root)
-    return float(score)
 
 
 def measured(results: Path) -> dict[Cell, float]:
@@ -221,10 +164,6 @@ def _shown(values: list[float]) -> str:
         return ""
     spread = f" ({min(values):.2f}-{max(values):.2f}, {len(values)} seeds)"
     return f"{statistics.mean(values):.3f}" + (spread if len(values) > 1 else "")
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 def _arguments() -> argparse.Namespace:

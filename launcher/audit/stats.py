@@ -38,13 +38,15 @@ class Bin:
 
 @dataclass(frozen=True)
 class SplitStats:
-    """Of the records that were decoded; `images` counts all. Sizes are (width, height)."""
+    """Of the records that were looked at; `images` counts all. Sizes are (width, height)."""
 
     name: str
     files: int
     images: int
     file_bytes: int
+    looked_at: int
     decoded: int
+    """Of those looked at: whose picture could be."""
     objects: int
     crowds: int
     empty_images: int
@@ -131,7 +133,8 @@ def _split(split: Split, model: Any) -> SplitStats:
         files=len(split.files),
         images=split.count,
         file_bytes=sum(file.file_bytes for file in split.files),
-        decoded=c.looked_at,
+        looked_at=c.looked_at,
+        decoded=int(good.sum()),
         objects=len(c.boxes),
         crowds=int(c.crowd.sum()),
         empty_images=int((c.objects == 0).sum()),

@@ -20,7 +20,7 @@ def lines(stats: Stats) -> Iterator[str]:
 def _sets(stats: Stats) -> Iterator[str]:
     yield stats.name
     for s in stats.splits:
-        part = "all of them" if s.decoded >= s.images else f"{s.decoded:,} of them"
+        part = "all of them" if s.looked_at >= s.images else f"{s.looked_at:,} of them"
         yield (
             f"  {s.name:<6} {s.images:>9,} images in {many(s.files, 'file')}, "
             f"{_bytes(s.file_bytes)}; {part} looked at:"

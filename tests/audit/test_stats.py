@@ -49,6 +49,13 @@ def test_faults_do_not_stop_it(bad: Path, launcher: Any) -> None:
     assert "7 cannot be used" in out
 
 
+def test_what_is_damaged_was_looked_at_and_not_decoded(bad: Path, launcher: Any) -> None:
+    code, out, _ = launcher("data", "stats", bad, "--json")
+    assert code == 0
+    train = json.loads(out)["train"]
+    assert (train["images"], train["looked_at"], train["decoded"]) == (22, 22, 20)
+
+
 def test_a_model_without_anchors(good: Path, launcher: Any) -> None:
     code, out, _ = launcher(
         "data", "stats", good, "--set", "recipe=centernet_hourglass104_512", "--json"

@@ -80,6 +80,8 @@ def norm_of(
         kind, why = asked, "train.norm"
     if kind in ("group", "frozen"):
         synchronised = False
+        if asked == "auto" and spec.train.sync_batch_norm is True:
+            why += "; train.sync_batch_norm has nothing to share then"
     return Norm(
         kind=kind,
         trained=trained,

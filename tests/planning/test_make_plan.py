@@ -420,6 +420,18 @@ def test_every_model_can_be_synchronised() -> None:
     assert not plan_of("train.sync_batch_norm=false", **two).worker_config.sync_batch_norm
 
 
+@pytest.mark.parametrize("asked", [True, "auto"])
+def test_frozen_statistics_say_that_there_is_nothing_to_share(asked: bool | str) -> None:
+    plan = plan_of(
+        f"train.sync_batch_norm={str(asked).lower()}",
+        batch={"per_replica_batch": 1},
+        cluster={"workers": 2},
+        train=D3_FULL,
+    )
+    assert (plan.norm.kind, plan.norm.synchronised) == ("frozen", False)
+    assert ("sync_batch_norm has nothing to share" in plan.norm.why) is (asked is True)
+
+
 def test_images_of_a_statistic_must_divide_those_of_a_replica() -> None:
     with pytest.raises(SpecError, match="3 does not divide the 4 images of a replica"):
         plan_of("train.statistics_images=3", batch={"per_replica_batch": 4})

@@ -179,7 +179,7 @@ class Trainer:
         tf, step = self._tf, self._step
         features, labels = self._batch
         sums = tf.zeros([self.values + 32])
-        asked = tf.zeros([2])
+        asked, begun = tf.zeros([2]), tf.zeros([], tf.float64)
 
         @tf.function(autograph=False)
         def network() -> Any:
@@ -197,7 +197,7 @@ class Trainer:
 
         @tf.function(autograph=False)
         def update() -> Any:
-            return step._update(sums, asked)
+            return step._update(sums, asked, begun)
 
         whole = self._repeated(lambda: step(self._stream, self._ask))
         fixed = iter(tf.data.Dataset.from_tensors(self._batch).repeat())

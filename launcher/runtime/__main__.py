@@ -5,10 +5,12 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
+from launcher.runtime.leaving import leave
 from launcher.storage import write_json
 from launcher.worker_config import WorkerConfig
 
@@ -82,25 +84,19 @@ def tell(paths: RunPaths, worker: int, code: int, message: str, own: bool = Fals
         print(e, file=sys.stderr)  # noqa: T201
 
 
-def run() -> int:
+def run() -> NoReturn:
     if len(sys.argv) != 2:
         print("usage: python -m launcher.runtime RUN_ROOT", file=sys.stderr)  # noqa: T201
-        return WorkerExit.BAD_CONFIG
+        leave(WorkerExit.BAD_CONFIG)
     root = Path(sys.argv[1])
     try:
-        return leave(main(root))
+        code = main(root)
     except LauncherError as e:
         print(f"error: {e}", file=sys.stderr, flush=True)  # noqa: T201
         tell(RunPaths(root), worker_index(os.environ), e.worker_exit, str(e))
-        return leave(e.worker_exit)
-
-
-def leave(code: int) -> int:
-    """At once: TensorFlow's own shutdown waits for peers that may be gone (25 s, measured)."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        code = e.worker_exit
+    leave(code)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

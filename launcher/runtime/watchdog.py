@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.errors import WorkerExit
+from launcher.runtime.leaving import leave
 
 FIRST_STEP_FACTOR = 4
 """The first step traces and compiles: it may take this many times as long as the others."""
@@ -153,4 +154,4 @@ class Watchdog(threading.Thread):
         try:
             self._on_exit(WorkerExit.PEER_LOST, verdict)
         finally:
-            os._exit(WorkerExit.PEER_LOST)
+            leave(WorkerExit.PEER_LOST)

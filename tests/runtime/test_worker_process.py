@@ -51,9 +51,9 @@ def finish(paths: RunPaths, seconds: float = 300, **environment: str) -> tuple[i
     return process.returncode, log
 
 
-def stop_after(step: int, paths: RunPaths) -> tuple[int, str]:
+def stop_after(step: int, paths: RunPaths, **environment: str) -> tuple[int, str]:
     """By SIGTERM."""
-    process = start(paths)
+    process = start(paths, **environment)
     while not (progress := read_json(paths.progress(0))) or progress["step"] < step:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
@@ -67,8 +67,10 @@ def stopped_and_resumed(shapes: Path, tmp_path_factory: pytest.TempPathFactory) 
     """40 steps, stopped by SIGTERM on the way and continued by a second attempt."""
     message = demo_pipeline(shapes, batch=BATCH, steps=40)
     paths = make_run(tmp_path_factory.mktemp("run"), message, steps=40, checkpoint_steps=10)
-    first = stop_after(3, paths)
-    return paths, first, finish(paths, LAUNCHER_ATTEMPT="1")
+    temporary = paths.root.parent / "temporary"
+    temporary.mkdir()
+    first = stop_after(3, paths, TMPDIR=str(temporary))
+    return paths, first, finish(paths, LAUNCHER_ATTEMPT="1", TMPDIR=str(temporary))
 
 
 def test_sigterm_saves_a_checkpoint_and_leaves_with_143(stopped_and_resumed: Any) -> None:
@@ -90,6 +92,12 @@ def test_the_next_attempt_continues_and_takes_exactly_the_planned_steps(
     assert "continuing after step" in log
     assert (paths.checkpoints / "ckpt-40.index").exists()
     assert read_json(paths.progress(0))["step"] == 40
+
+
+def test_it_leaves_no_temporary_files(stopped_and_resumed: Any) -> None:
+    """Those that AutoGraph writes are removed by atexit, which a worker does not wait for."""
+    paths, _, _ = stopped_and_resumed
+    assert not list((paths.root.parent / "temporary").iterdir())
 
 
 def test_each_start_says_with_what_it_computes(stopped_and_resumed: Any) -> None:

@@ -1,0 +1,23 @@
+"""How a worker's process ends."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+AUTOGRAPH_PREFIX = "__autograph_generated_file"
+"""Of the modules that AutoGraph writes into the folder of temporary files and imports from there
+(tensorflow/python/autograph/pyct/loader.py, TensorFlow 2.21); it removes them by atexit."""
+
+
+def leave(code: int) -> NoReturn:
+    """At once: TensorFlow's own shutdown waits for peers that may be gone (25 s, measured)."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    for name, module in list(sys.modules.items()):
+        if name.startswith(AUTOGRAPH_PREFIX):
+            with contextlib.suppress(OSError):
+                Path(str(module.__file__)).unlink()
+    os._exit(code)

@@ -78,6 +78,13 @@ def set_sync_batch_norm(model: Message, wanted: bool) -> None:
             getattr(hyperparams, then).CopyFrom(kept)
 
 
+def is_hourglass(model: Message) -> bool:
+    """CenterNet's, whose network is no Keras functional model, as other backbones are."""
+    return model.WhichOneof("model") == "center_net" and bool(
+        model.center_net.feature_extractor.type.startswith("hourglass")
+    )
+
+
 def is_synchronised(model: Message) -> bool:
     return any(h.HasField("sync_batch_norm") for h in _all_of(model, "Hyperparams"))
 

@@ -6,7 +6,7 @@ from launcher.odapi.normalizers import Normalizer, normalizer_of, several_diviso
 from launcher.planning.arithmetic import Split
 from launcher.planning.data import DataPlan, data_of, fine_tune_of
 from launcher.planning.division import divide
-from launcher.planning.effective import average_decay, effective
+from launcher.planning.effective import average_decay, effective, is_hourglass
 from launcher.planning.freeze import frozen_of
 from launcher.planning.norm import Norm, norm_of, wants_sync
 from launcher.planning.own_file import require_sound
@@ -28,6 +28,9 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
     """
     source = source_of(spec)
     require_sound(source)
+    if spec.train.recompute and is_hourglass(source.pipeline.model):
+        what = "CenterNet's hourglass has no backbone that can be recomputed"
+        raise spec.error("train.recompute", what, "Remove the key")
     split = divide(spec, source, workers)
     data = data_of(spec, source)
     fine_tune = fine_tune_of(spec, source)

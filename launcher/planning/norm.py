@@ -11,7 +11,7 @@ from launcher.errors import SpecError
 from launcher.odapi.protos import Message
 from launcher.planning.arithmetic import Split
 from launcher.planning.data import FineTune
-from launcher.planning.effective import is_synchronised
+from launcher.planning.effective import is_hourglass, is_synchronised
 from launcher.planning.norm_evidence import REFERENCE_IMAGES, best, effect
 from launcher.planning.source import Source
 from launcher.spec import JobSpec
@@ -66,7 +66,8 @@ def norm_of(
     sync: bool | None,
 ) -> Norm:
     """Of the effective model; `sync` as `wants_sync` says."""
-    own = is_synchronised(model) or _always_synchronised(model)
+    # The hourglass is built of synchronised layers, whatever one asks.
+    own = is_synchronised(model) or is_hourglass(model)
     synchronised = split.replicas > 1 and (own if sync is None else sync)
     images = _alone(spec, split) * (split.replicas if synchronised else 1)
     wanted = _wanted(source)
@@ -148,13 +149,6 @@ def _refuse_statistics_of(spec: JobSpec, source: Source) -> None:
         problems.append(spec.problem("train.statistics_images", what, "Remove the key"))
     if problems:
         raise SpecError(problems)
-
-
-def _always_synchronised(model: Message) -> bool:
-    """The hourglass of CenterNet is built of synchronised layers, whatever one asks."""
-    return model.WhichOneof("model") == "center_net" and bool(
-        model.center_net.feature_extractor.type.startswith("hourglass")
-    )
 
 
 def is_trained(model: Message) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from launcher.planning.arithmetic import Split, scale_of
 from launcher.planning.data import DataPlan, FineTune
 from launcher.planning.departures import millions, rate_rule, times
+from launcher.planning.effective import is_hourglass
 from launcher.planning.norm import Norm
 from launcher.planning.schedule import schedule_end
 from launcher.planning.source import Source
@@ -54,8 +55,7 @@ def _norm(source: Source, split: Split, norm: Norm) -> Iterator[str]:
 def _recompute(source: Source, split: Split, norm: Norm) -> Iterator[str]:
     """More images a replica come before anything that changes the model."""
     model = source.pipeline.model
-    extractor = model.center_net.feature_extractor.type  # empty in other models
-    if not extractor.startswith("hourglass") and norm.few and split.accumulation_steps > 1:
+    if not is_hourglass(model) and norm.few and split.accumulation_steps > 1:
         yield (
             "more images a replica may fit with train.recompute: true, which computes the "
             "backbone's activations twice and keeps few (EfficientDet-D0, 4 images of 256 px: "

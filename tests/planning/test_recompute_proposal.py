@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from launcher.errors import SpecError
 from launcher.planning import make_plan
 from launcher.spec import from_mapping
 
@@ -26,3 +29,17 @@ def test_it_is_not_proposed_to_who_has_it() -> None:
 
 def test_it_is_not_proposed_for_an_hourglass_which_has_no_backbone_to_cut() -> None:
     assert not proposed("centernet_hourglass104_512", 2)
+
+
+@pytest.mark.parametrize("recipe", ["centernet_hourglass104_512", "centernet_hourglass104_1024"])
+def test_an_hourglass_is_refused_before_anything_starts(recipe: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        proposed(recipe, 2, recompute=True)
+    (problem,) = refused.value.problems
+    assert "train.recompute" in problem.place
+    assert problem.what == "CenterNet's hourglass has no backbone that can be recomputed"
+    assert problem.remedy == "Remove the key"
+
+
+def test_the_other_centernet_is_not() -> None:
+    assert not proposed("centernet_resnet50_v2_512_kpts", 2, recompute=True)

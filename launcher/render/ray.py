@@ -165,6 +165,7 @@ def job(
 
 _UNUSED = {
     "image": "Ray's nodes run what is installed there",
+    "image_pull_secrets": "no image is pulled: Ray's nodes run what is installed there",
     "secrets": "the processes see {names} when the nodes' own environment has them",
     "volumes": "mount the data and run_dir on all nodes, at the same paths",
     "node_selector": "choose nodes with backend.ray.resources",

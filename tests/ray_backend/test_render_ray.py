@@ -108,12 +108,15 @@ def test_fields_of_kubernetes_are_told() -> None:
             [
                 "backend.kind=ray",
                 "cluster.image=some/image:1",
+                "cluster.image_pull_secrets=[registry]",
                 "cluster.secrets=[{env: STORE_KEY, name: store, key: key}]",
             ],
         )
     )
     assert render.unused(made) == [
         "--set cluster.image is for Kubernetes: Ray's nodes run what is installed there",
+        "--set cluster.image_pull_secrets is for Kubernetes: no image is pulled: Ray's nodes run "
+        "what is installed there",
         "--set cluster.secrets is for Kubernetes: the processes see STORE_KEY when the nodes' own "
         "environment has them",
     ]

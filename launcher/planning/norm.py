@@ -66,9 +66,9 @@ def norm_of(
     sync: bool | None,
 ) -> Norm:
     """Of the effective model; `sync` as `wants_sync` says."""
+    own = is_synchronised(model) if sync is None else sync
     # The hourglass is built of synchronised layers, whatever one asks.
-    own = is_synchronised(model) or is_hourglass(model)
-    synchronised = split.replicas > 1 and (own if sync is None else sync)
+    synchronised = split.replicas > 1 and (own or is_hourglass(model))
     images = _alone(spec, split) * (split.replicas if synchronised else 1)
     wanted = _wanted(source)
     trained = is_trained(model)

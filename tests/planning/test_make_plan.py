@@ -345,6 +345,15 @@ def test_synchronisation_can_be_asked_for_and_refused() -> None:
     assert on.ssd.feature_extractor.conv_hyperparams.HasField("sync_batch_norm")
 
 
+@pytest.mark.parametrize("asked", ["auto", "true", "false"])
+def test_an_hourglass_is_synchronised_whatever_is_asked(asked: str) -> None:
+    """Its layers are built so."""
+    two = {"cluster": {"workers": 2}, "recipe": "centernet_hourglass104_512"}
+    plan = plan_of(f"train.sync_batch_norm={asked}", **two)
+    assert plan.norm.synchronised
+    assert plan.norm.images == 2 * plan.per_replica_batch
+
+
 def norm_warning(plan: Plan) -> str:
     return "".join(w for w in plan.warnings if w.startswith("batch norm"))
 

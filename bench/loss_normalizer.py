@@ -121,7 +121,7 @@ def summary(found: dict[Cell, float]) -> dict[str, object]:
     means = (statistics.mean(ours), statistics.mean(peer)) if both else (None, None)
     return {
         "name": "loss_normalizer",
-        "ratio": means[0] / means[1] if both else None,
+        "ratio": means[0] / means[1] if means[0] is not None and means[1] else None,
         "ours": means[0],
         "peer": means[1],
         "unit": "mAP divided by the global batch's matches against each micro-batch's",

@@ -136,7 +136,7 @@ def summary(scored: dict[Cell, float]) -> dict[str, object]:
         pairs = [
             (of(scored, norm, 2, b), of(scored, "batch", GLOBAL_BATCH, b)) for b in BACKGROUNDS
         ]
-        if not all(ours and peer for ours, peer in pairs):
+        if not all(ours and any(peer) for ours, peer in pairs):
             continue
         worst = min(
             (statistics.mean(o) / statistics.mean(p), norm, statistics.mean(o), statistics.mean(p))

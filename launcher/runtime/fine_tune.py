@@ -123,13 +123,13 @@ def _check_words(train_config: Message) -> None:
 def _open(path: str) -> Weights:
     if "://" not in path and (flaw := files.flaw(path)):
         raise ConfigError(flaw[0], place=path, remedy=flaw[1])
-    if not tf.io.gfile.exists(f"{path}.index"):
-        raise ConfigError(
-            "no such checkpoint",
-            place=path,
-            remedy="Give the prefix before .index, as gs://b/ckpt-0",
-        )
     try:
+        if not tf.io.gfile.exists(f"{path}.index"):
+            raise ConfigError(
+                "no such checkpoint",
+                place=path,
+                remedy="Give the prefix before .index, as gs://b/ckpt-0",
+            )
         weights = Weights(path)
     except (ValueError, IndexError, RuntimeError, tf.errors.OpError) as e:
         raise _unreadable(path, e) from None
@@ -197,9 +197,10 @@ def _meant(model: Any, kind: str) -> list[tf.Variable]:
 
 def _unreadable(path: str, error: BaseException) -> ConfigError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ConfigError(
-        f"cannot be read ({lines[0][:200]})", place=path, remedy="Copy the checkpoint again"
-    )
+    remedy = "Copy the checkpoint again"
+    if "://" in path:
+        remedy = "See that the workers may read it, or copy it to a path that all of them have"
+    return ConfigError(f"cannot be read ({lines[0][:200]})", place=path, remedy=remedy)
 
 
 def _shapes(others: Sequence[OtherShape]) -> list[str]:

@@ -167,6 +167,13 @@ def test_what_is_no_checkpoint_of_tensorflow_2(model: Any, tmp_path: Path) -> No
     assert refused(model, str(tmp_path), "full").remedy == f"Did you mean {prefix}?"
 
 
+@pytest.mark.parametrize("path", ["s3://bucket/ckpt-0", "nowhere://bucket/ckpt-0"])
+def test_a_file_system_that_tensorflow_does_not_know(model: Any, path: str) -> None:
+    problem = refused(model, path, "full")
+    assert problem.what.startswith("cannot be read (File system scheme '")
+    assert "the workers may read it" in problem.remedy
+
+
 def test_damaged_files(model: Any, published: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     prefix = published[0]
     assert files.flaw(prefix) is None

@@ -18,6 +18,7 @@ from launcher.runtime import failures
 from launcher.runtime.checkpoint_files import CheckpointFiles, flaw, reason
 
 _ASIDE = "checkpoints/damaged"
+_THROWAWAY = ".worker-"
 
 
 class Checkpoints:
@@ -38,7 +39,7 @@ class Checkpoints:
         self._worker = worker
         # Reading variables that differ between replicas (batch-norm moments) takes all workers, so
         # all of them save; what the others write is thrown away.
-        self._throwaway = None if worker == 0 else paths.checkpoints / f".worker-{worker}"
+        self._throwaway = None if worker == 0 else paths.checkpoints / f"{_THROWAWAY}{worker}"
         more = {KEY: averages.saved} if averages else {}
         if norm is not None and norm.averages:
             more["norm"] = norm
@@ -63,6 +64,9 @@ class Checkpoints:
 
     def _choose(self) -> int:
         """The step of the newest good checkpoint, 0 when none was ever saved."""
+        # Of killed workers, whose index a smaller group may not have; nobody saves yet.
+        for left in self._files.folder.glob(f"{_THROWAWAY}*"):
+            shutil.rmtree(left, ignore_errors=True)
         for name in self._files.remove_half_written():
             self._say(f"{name} was not finished when its writer ended: removed")
         flaws: dict[int, str] = {}

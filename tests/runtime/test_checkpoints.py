@@ -71,6 +71,15 @@ def test_the_newest_is_continued(run: RunPaths, tmp_path: Path) -> None:
     assert checkpoints(RunPaths(tmp_path / "new")).restore_newest() == 0
 
 
+def test_what_killed_workers_of_a_larger_group_left_is_removed(run: RunPaths) -> None:
+    before = names(run.checkpoints)
+    left = run.checkpoints / ".worker-7" / "ckpt-9_temp"
+    left.mkdir(parents=True)
+    (left / "part-00000-of-00001.data-00000-of-00001").write_bytes(bytes(100))
+    assert checkpoints(run).restore_newest() == 5
+    assert names(run.checkpoints) == before
+
+
 @pytest.mark.parametrize("other", [{"size": 51}, {"name": "kernel"}])
 def test_one_of_another_model_is_told(saved: RunPaths, other: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:

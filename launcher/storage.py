@@ -1,5 +1,6 @@
 """Files that are there whole or not at all: text, JSON, lines of JSON. Standard library only."""
 
+import contextlib
 import errno
 import json
 import os
@@ -26,21 +27,31 @@ _AGAIN_SECONDS = 0.05
 def write_text(path: Path, text: str, elsewhere: str = RUN_DIR) -> None:
     """Atomically: a reader sees the old file or the new one, never a part.
 
-    Raises StorageError when the disk is full or the place cannot be written.
+    Raises StorageError when the disk is full or the place cannot be written, nor a moment later.
     """
-    temporary: Path | None = None
+    for tries in range(1, _TRIES + 1):
+        try:
+            return _write_whole(path, text)
+        except OSError as e:
+            if e.errno not in _PASSING or tries == _TRIES:
+                raise storage_error(e, path, elsewhere) from e
+        time.sleep(_AGAIN_SECONDS)
+    return None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
         with os.fdopen(handle, "w") as file:
             file.write(text)
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as e:
-        if temporary is not None:
+    except OSError:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise storage_error(e, path, elsewhere) from e
+        raise
 
 
 def write_output(path: Path, text: str) -> None:
@@ -121,6 +132,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+def is_passing(error: StorageError) -> bool:
+    """A network file system's trouble, which may be over at the next try: for who tries again."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
 
 
 def storage_error(error: OSError, path: Path, elsewhere: str = RUN_DIR) -> StorageError:

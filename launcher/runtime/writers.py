@@ -8,10 +8,11 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.contract import ENV_ATTEMPT, RunPaths
-from launcher.errors import DataError
+from launcher.errors import DataError, StorageError
 from launcher.run_record import read_bad_records
+from launcher.runtime.leaving import say_plainly
 from launcher.runtime.step import StepResult
-from launcher.storage import append_jsonl, write_json
+from launcher.storage import append_jsonl, is_passing, write_json
 from launcher.worker_config import WorkerConfig
 
 _HEARTBEAT_SECONDS = 1.0
@@ -65,7 +66,7 @@ class Writers:
         }
         if beat:
             self._last_heartbeat = time.monotonic()
-            write_json(self._paths.progress(self._worker), row | {"pid": os.getpid()})
+            self._heartbeat(row | {"pid": os.getpid()})
         if self._board is not None and (last or result.step % self._every == 0):
             append_jsonl(
                 self._paths.train_metrics,
@@ -79,6 +80,16 @@ class Writers:
                 },
             )
             _scalars(self._board, result, speed)
+
+    def _heartbeat(self, row: Mapping[str, Any]) -> None:
+        """The next one is due within a second, so one that a network file system loses costs
+        nothing."""
+        try:
+            write_json(self._paths.progress(self._worker), row)
+        except StorageError as e:
+            if not is_passing(e):
+                raise
+            say_plainly(f"{e} (a heartbeat; going on)")
 
     def _count_bad_records(self, beat: bool) -> None:
         """Write down what is new here; count those of all workers when it is time for a beat."""

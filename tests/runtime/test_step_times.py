@@ -10,6 +10,7 @@ from launcher.odapi import compat
 from launcher.odapi.pipeline import parse
 from launcher.storage import read_json, read_jsonl
 from launcher.worker_config import WorkerConfig
+from tests.network_disk import gone
 
 pytestmark = pytest.mark.tensorflow
 
@@ -46,28 +47,49 @@ def test_an_input_that_is_there_is_not_waited_for(accumulation: int) -> None:
     assert min(result.input_seconds for result in steps(accumulation, 0.0)) < 0.2 * LATE
 
 
+CONFIG = WorkerConfig(
+    name="x", workers=1, gpus_per_worker=0, replicas=1, global_batch=4, per_replica_batch=4,
+    accumulation_steps=1, learning_rate=0.01, warmup_learning_rate=0.01, warmup_steps=0,
+    total_steps=2,
+)  # fmt: skip
+
+
+def result_of(step: int) -> Any:
+    from launcher.runtime.step import StepResult
+
+    return StepResult(
+        step=step, images=4, micro_batches=1, learning_rate=0.01, gradient_norm=1.0,
+        losses={"Loss/total_loss": 1.0}, save=False, stop=False, input_seconds=9.0,
+        own_seconds=0.25,
+    )  # fmt: skip
+
+
 def test_they_are_written_down_once_there_are_two_steps(tmp_path: Path) -> None:
     compat.load()
-    from launcher.runtime.step import StepResult
     from launcher.runtime.writers import Writers
 
-    config = WorkerConfig(
-        name="x", workers=1, gpus_per_worker=0, replicas=1, global_batch=4, per_replica_batch=4,
-        accumulation_steps=1, learning_rate=0.01, warmup_learning_rate=0.01, warmup_steps=0,
-        total_steps=2,
-    )  # fmt: skip
     paths = RunPaths(tmp_path)
-    writers = Writers(paths, config, worker=0)
+    writers = Writers(paths, CONFIG, worker=0)
     for step in (1, 2):
-        writers.step(
-            StepResult(
-                step=step, images=4, micro_batches=1, learning_rate=0.01, gradient_norm=1.0,
-                losses={"Loss/total_loss": 1.0}, save=False, stop=False, input_seconds=9.0,
-                own_seconds=0.25,
-            )
-        )  # fmt: skip
+        writers.step(result_of(step))
     writers.close()
     first, second = read_jsonl(paths.train_metrics)
     assert (first["input_share"], first["own_seconds"]) == (None, None)
     assert (second["input_share"], second["own_seconds"]) == (1.0, 0.25)  # never above 1
     assert read_json(paths.progress(0))["own_seconds"] == 0.25
+
+
+def test_a_heartbeat_that_a_network_file_system_loses_costs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compat.load()
+    from launcher.runtime.writers import Writers
+
+    paths = RunPaths(tmp_path)
+    writers = Writers(paths, CONFIG, worker=1)
+    paths.progress(1).parent.mkdir()
+    with gone(paths.progress(1).parent):
+        writers.step(result_of(2))
+    assert "cannot write (Transport endpoint is not connected)" in capsys.readouterr().err
+    writers.step(result_of(2))
+    assert read_json(paths.progress(1))["step"] == 2

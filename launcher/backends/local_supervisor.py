@@ -14,7 +14,8 @@ from launcher.backends import orphans
 from launcher.backends.evaluation import NICE
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import Child, Member, free_hosts
-from launcher.backends.supervising import Supervisor, log
+from launcher.backends.supervising import Supervisor
+from launcher.backends.supervisor_log import log
 from launcher.errors import StorageError
 from launcher.render import local as render
 

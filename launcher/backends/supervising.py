@@ -4,10 +4,8 @@ It restarts the workers as a group when one dies, and says in status.json what b
 """
 
 import abc
-import contextlib
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -19,8 +17,10 @@ from launcher.backends.base import RunStatus
 from launcher.backends.evaluation import EvaluatorKeeper, exit_of
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import POLL_SECONDS, Member, exit_text, stop
+from launcher.backends.room import lacking
 from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
+from launcher.backends.supervisor_log import log, log_to
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
@@ -141,6 +141,8 @@ class Supervisor(abc.ABC):
             )
             self._log_to(self._paths.supervisor_log(self._status.attempt))
             self._set(State.RESTARTING, verdict.reason, str(verdict.cause))
+            if verdict.reason is Reason.STORAGE:
+                self._wait_for_room(str(verdict.cause))
             pauses = 0 if step > self._start_step else pauses + 1
             self._pause(self._job.restart_seconds * 2.0 ** max(0, pauses - 1))
         return None
@@ -240,6 +242,16 @@ class Supervisor(abc.ABC):
             self._tick()
             time.sleep(POLL_SECONDS)
 
+    def _wait_for_room(self, cause: str) -> None:
+        """Restarts on a full disk would only use up restart.max_restarts, within seconds."""
+        if not (bytes_ := lacking(self._paths)):
+            return
+        wanted = f"waits until {-(-bytes_ // 2**20):,} MiB more are free there"
+        log(f"{self._paths.root}: {wanted}")
+        self._set(State.RESTARTING, Reason.STORAGE, f"{cause}; {wanted}")
+        self._until(lambda: not lacking(self._paths))
+        log("there is room again")
+
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS)
         self._until(lambda: time.monotonic() > deadline)
@@ -285,40 +297,3 @@ class Supervisor(abc.ABC):
     def _end(self, state: State, reason: Reason, message: str) -> None:
         self._set(state, reason, message)
         log(f"{state} ({reason}){': ' if message else ''}{message}")
-
-
-_copies: list[Path] = []
-
-
-def log(text: str) -> None:
-    """To stderr, which is the log of the present attempt, and to a copy where there is one.
-
-    A full disk must not end the run.
-    """
-    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
-    with contextlib.suppress(OSError):
-        sys.stderr.write(line)
-        sys.stderr.flush()
-    for path in _copies:
-        with contextlib.suppress(OSError), path.open("a") as file:
-            file.write(line)
-
-
-def copy_log_to(path: Path) -> None:
-    """From now on `log` writes to the end of this file, too, and to no other one."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    _copies[:] = [path]
-
-
-def log_to(path: Path) -> None:
-    """From now on stdout and stderr go to the end of this file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as e:
-        log(f"error: cannot write {path} ({e.strerror}); going on in this log")
-        return
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
-    os.close(fd)

@@ -107,12 +107,13 @@ def test_a_full_disk_stops_nothing_for_good(folder: Path) -> None:
         filler = disk / "filler"
         filler.write_bytes(bytes(room.f_bavail * room.f_frsize - (1 << 20)))
 
-        def restarting() -> dict[str, Any]:
+        def waiting() -> dict[str, Any]:
             told = run.status()
-            return told if told["state"] == State.RESTARTING else {}
+            return told if "more are free there" in told["message"] else {}
 
         run.submit("--resume")
-        told = run.wait(restarting, "a restart", 120)
+        told = run.wait(waiting, "the supervisor to wait for room", 120)
+        assert (told["state"], told["restarts"]) == (State.RESTARTING, 1)
         assert told["reason"] == "storage"
         assert f"cannot save the checkpoint of step {newest + 10} (" in told["message"]
         assert "No space left on device" in told["message"]
@@ -122,6 +123,7 @@ def test_a_full_disk_stops_nothing_for_good(folder: Path) -> None:
         assert not [name for name in files if f"ckpt-{newest + 10}" in name]
         filler.unlink()
         assert run.wait_end()["state"] == State.SUCCEEDED, run.tell()
+        assert run.status()["restarts"] == 1
         last = run.status()["attempt"]
         assert f"continuing after step {newest}" in run.log(last, "worker-1")
         assert [row["step"] for row in read_train_rows(run.paths)] == list(range(1, steps + 1))

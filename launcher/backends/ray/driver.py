@@ -24,7 +24,8 @@ from launcher.backends.ray.evaluator import RayEvaluator, end_earlier
 from launcher.backends.ray.group import Group
 from launcher.backends.ray.progress import Shown
 from launcher.backends.ray.rest import Dashboard
-from launcher.backends.supervising import Supervisor, copy_log_to, log
+from launcher.backends.supervising import Supervisor
+from launcher.backends.supervisor_log import copy_log_to, log
 from launcher.backends.verdict import Verdict
 from launcher.contract import Reason, State
 from launcher.errors import ConfigError, LauncherError

@@ -1,0 +1,128 @@
+"""Files of a run that cannot be written, for a moment or until there is room again."""
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher import storage
+from launcher.backends import local
+from launcher.backends.room import SLACK, lacking
+from launcher.backends.status import true_status
+from launcher.contract import Reason, RunPaths, State
+from launcher.errors import StorageError
+from launcher.storage import is_passing, read_json, write_json
+from tests.network_disk import gone
+
+from .conftest import MakeJob
+from .test_local_supervisor import Start, ended, until
+
+MIB = 1 << 20
+
+
+def test_a_network_file_system_that_has_gone_is_one_message(tmp_path: Path) -> None:
+    with gone(tmp_path), pytest.raises(StorageError) as caught:
+        write_json(tmp_path / "file", {})
+    assert str(caught.value).startswith(f"{tmp_path / 'file'}: cannot write (Transport endpoint ")
+    assert is_passing(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_written_when_it_answers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_AGAIN_SECONDS", 0.6)
+    mounted, over = threading.Event(), threading.Event()
+
+    def trouble() -> None:
+        with gone(tmp_path):
+            mounted.set()
+            over.wait(0.2)
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    if not mounted.wait(5):
+        pytest.skip("a FUSE file system cannot be mounted here")
+    write_json(tmp_path / "file", {"step": 7})
+    thread.join()
+    assert read_json(tmp_path / "file") == {"step": 7}
+
+
+def test_what_no_time_mends_is_no_passing_trouble(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(StorageError) as caught:
+        write_json(tmp_path / "file", {})
+    assert not is_passing(caught.value)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """The folder of all runs, of 64 MiB."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs takes a right that this user does not have")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_room_is_for_a_checkpoint_as_large_as_the_largest(disk: Path) -> None:
+    paths = RunPaths(disk / "demo")
+    assert lacking(paths) == 0, "there is no folder yet"
+    paths.checkpoints.mkdir(parents=True)
+    (disk / "filler").write_bytes(bytes(62 * MIB))
+    assert lacking(paths) == 0, "what a first checkpoint needs is not known"
+    (paths.checkpoints / "ckpt-5.index").write_bytes(bytes(1000))
+    (paths.checkpoints / "ckpt-5.data-00000-of-00001").write_bytes(bytes(MIB))
+    missing = lacking(paths)
+    assert missing == MIB + 1000 + SLACK - shutil.disk_usage(disk).free
+    (disk / "filler").unlink()
+    assert lacking(paths) == 0
+
+
+def test_a_restart_waits_for_room_and_is_counted_once(
+    disk: Path, make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        if index:
+            forever() if attempt == 0 else sys.exit(0)
+        saved = root / "checkpoints" / "ckpt-5.index"
+        if attempt == 0:
+            saved.parent.mkdir()
+            saved.write_bytes(bytes(1 << 20))
+            (root.parent / "filler").write_bytes(bytes(60 << 20))
+        if (root.parent / "filler").exists():
+            fail(74, "the disk: cannot save the checkpoint of step 10 (No space left on device)")
+        """
+    root = start(make_job(worker))
+    waits = until(root, lambda s: "more are free there" in s.message)
+    assert (waits.state, waits.reason) == (State.RESTARTING, Reason.STORAGE)
+    assert waits.message.startswith("worker-0: the disk: cannot save the checkpoint of step 10 (")
+    assert re.search(r"; waits until 1[45] MiB more are free there$", waits.message)
+    time.sleep(1)  # three restarts, after pauses of 0.05, 0.05 and 0.1 s, would be over
+    assert true_status(root).attempt == 1
+    (disk / "filler").unlink()
+    status = ended(root)
+    assert (status.state, status.restarts) == (State.SUCCEEDED, 1)
+
+
+def test_a_run_that_waits_for_room_can_be_cancelled(
+    disk: Path, make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        saved = root / "checkpoints" / f"ckpt-{index}.index"
+        saved.parent.mkdir(exist_ok=True)
+        saved.write_bytes(bytes(1 << 20))
+        (root.parent / f"filler-{index}").write_bytes(bytes(29 << 20))
+        fail(74, "the disk: cannot write (No space left on device)")
+        """
+    root = start(make_job(worker))
+    until(root, lambda s: "more are free there" in s.message)
+    local.cancel(root, timeout=5.0)
+    assert ended(root).state is State.CANCELLED

@@ -124,6 +124,12 @@ class PeerLostError(LauncherError):
     worker_exit = WorkerExit.PEER_LOST
 
 
+class OutOfMemoryError(LauncherError):
+    """Of a step like others that fitted: the group restarts, as after a lost peer."""
+
+    worker_exit = WorkerExit.PEER_LOST
+
+
 class RunFailedError(LauncherError):
     pass
 

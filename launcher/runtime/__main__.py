@@ -3,14 +3,15 @@
 import logging
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import NoReturn
 
 from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
-from launcher.errors import LauncherError, PeerLostError, StorageError, WorkerExit
+from launcher.errors import LauncherError, OutOfMemoryError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
-from launcher.runtime.leaving import leave
+from launcher.runtime.leaving import leave, say_plainly
 from launcher.storage import write_json
 from launcher.worker_config import WorkerConfig
 
@@ -53,8 +54,14 @@ def main(root: Path) -> WorkerExit:
         )
         return training.run()
     except tf.errors.OpError as e:
-        source, done = (training.source, training.done) if training else (None, 0)
-        if explained := failures.explain(e, workers=config.workers, source=source, done=done):
+        explained = failures.explain(
+            e,
+            workers=config.workers,
+            source=training.source if training else None,
+            done=training.done if training else 0,
+            stepped=training is not None and training.stepped,
+        )
+        if explained:
             note = watchdog.clock_note() if isinstance(explained, PeerLostError) else ""
             raise (PeerLostError(f"{explained}{note}") if note else explained) from e
         raise
@@ -81,7 +88,7 @@ def tell(paths: RunPaths, worker: int, code: int, message: str, own: bool = Fals
     try:
         write_json(paths.failure("worker", worker), said)
     except StorageError as e:
-        print(e, file=sys.stderr)  # noqa: T201
+        say_plainly(str(e))
 
 
 def run() -> NoReturn:
@@ -89,12 +96,17 @@ def run() -> NoReturn:
         print("usage: python -m launcher.runtime RUN_ROOT", file=sys.stderr)  # noqa: T201
         leave(WorkerExit.BAD_CONFIG)
     root = Path(sys.argv[1])
+    code: int
     try:
         code = main(root)
     except LauncherError as e:
-        print(f"error: {e}", file=sys.stderr, flush=True)  # noqa: T201
-        tell(RunPaths(root), worker_index(os.environ), e.worker_exit, str(e))
+        say_plainly(f"error: {e}")
+        own = isinstance(e, OutOfMemoryError)
+        tell(RunPaths(root), worker_index(os.environ), e.worker_exit, str(e), own=own)
         code = e.worker_exit
+    except Exception:  # a bug of ours: the supervisor quotes the last line of the log
+        say_plainly(traceback.format_exc().rstrip())
+        code = 1
     leave(code)
 
 

@@ -2,7 +2,14 @@
 
 import tensorflow as tf
 
-from launcher.errors import ConfigError, DataError, LauncherError, PeerLostError, StorageError
+from launcher.errors import (
+    ConfigError,
+    DataError,
+    LauncherError,
+    OutOfMemoryError,
+    PeerLostError,
+    StorageError,
+)
 from launcher.runtime.source import Source
 
 _PEER = (
@@ -17,9 +24,16 @@ _QUOTED = 60
 
 
 def explain(
-    error: tf.errors.OpError, *, workers: int, source: Source | None = None, done: int = 0
+    error: tf.errors.OpError,
+    *,
+    workers: int,
+    source: Source | None = None,
+    done: int = 0,
+    stepped: bool = False,
 ) -> LauncherError | None:
     """The error for the user, or None when this is a bug of ours and keeps its traceback.
+
+    `stepped`: a step of this attempt has ended, so that memory was enough for one.
 
     For a fault in the input it looks at the records read for the steps after `done` once more,
     without TensorFlow, to name the file and the record.
@@ -32,6 +46,14 @@ def explain(
             text, place="this worker's disk", remedy="Free some space; the last checkpoint is good"
         )
     if isinstance(error, tf.errors.ResourceExhaustedError):
+        if "Too many open files" in text:
+            return StorageError(text, place="this worker", remedy="Raise `ulimit -n`")
+        if stepped:
+            return OutOfMemoryError(
+                f"out of memory after steps that had enough ({text})",
+                place="this worker's device",
+                remedy="See what else uses it; should it come again, halve batch.per_replica_batch",
+            )
         return ConfigError(
             f"out of memory: {text}",
             place="batch.per_replica_batch",
@@ -57,7 +79,7 @@ def first_line(error: BaseException) -> str:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    return "No space left on device" in str(error)
+    return any(text in str(error) for text in ("No space left on device", "Disk quota exceeded"))
 
 
 def _is_from_input(error: tf.errors.OpError) -> bool:

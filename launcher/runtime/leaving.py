@@ -11,6 +11,12 @@ AUTOGRAPH_PREFIX = "__autograph_generated_file"
 (tensorflow/python/autograph/pyct/loader.py, TensorFlow 2.21); it removes them by atexit."""
 
 
+def say_plainly(text: str) -> None:
+    """A line of the log, unless the disk that the log is on is full: what comes after it counts."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 def leave(code: int) -> NoReturn:
     """At once: TensorFlow's own shutdown waits for peers that may be gone (25 s, measured)."""
     for stream in (sys.stdout, sys.stderr):

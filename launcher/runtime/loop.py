@@ -2,7 +2,6 @@
 
 import math
 import signal
-import sys
 import time
 from types import FrameType
 from typing import Any
@@ -19,6 +18,7 @@ from launcher.runtime import applied, coordination, devices, fine_tune, freeze
 from launcher.runtime.checkpoints import Checkpoints
 from launcher.runtime.input_count import InputCount
 from launcher.runtime.inputs import make_source, train_dataset
+from launcher.runtime.leaving import say_plainly
 from launcher.runtime.model import build_model, build_optimizer
 from launcher.runtime.source import Share, Source
 from launcher.runtime.step import Requests, StepResult, TrainStep
@@ -30,7 +30,7 @@ from launcher.worker_config import WorkerConfig
 
 def say(text: str) -> None:
     """One line in this worker's log."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
+    say_plainly(f"{time.strftime('%H:%M:%S')} {text}")
 
 
 class Training:
@@ -98,7 +98,7 @@ class Training:
                 norm=state,
                 say=say,
             )
-            self._done = self._start_weights(paths)
+            self._done = self._first = self._start_weights(paths)
             if averages and not self._done:
                 averages.start(strategy)
             self._step = TrainStep(
@@ -117,6 +117,11 @@ class Training:
             provenance.record(paths, "worker", self.source.fingerprint(), devices.accelerators())
         self._iterator = iter(self._dataset(threads))
         self._writers = Writers(paths, config, worker, self.source.bad)
+
+    @property
+    def stepped(self) -> bool:
+        """A step of this attempt has ended."""
+        return self._done > self._first
 
     @property
     def done(self) -> int:

@@ -6,6 +6,7 @@ given what the step takes; a checkpoint, while one is saved; else the others. Th
 first, because the others give them a moment more.
 """
 
+import contextlib
 import faulthandler
 import os
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.errors import WorkerExit
-from launcher.runtime.leaving import leave
+from launcher.runtime.leaving import leave, say_plainly
 
 FIRST_STEP_FACTOR = 4
 """The first step traces and compiles: it may take this many times as long as the others."""
@@ -121,7 +122,8 @@ class Watchdog(threading.Thread):
                 self._beaten += now - last  # nothing ran meanwhile: no step is late for that
             last = now
             if stall := self._stalled(now - self._beaten):
-                faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+                with contextlib.suppress(OSError):
+                    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 self._leave(stall)
 
     def _stalled(self, seconds: float) -> Stall | None:
@@ -150,7 +152,7 @@ class Watchdog(threading.Thread):
         return Stall(f"{text}, though its input is ready: {waits}; {stacks}", False)
 
     def _leave(self, verdict: Stall) -> None:
-        print(f"watchdog: {verdict.message}", file=sys.stderr, flush=True)  # noqa: T201
+        say_plainly(f"watchdog: {verdict.message}")
         try:
             self._on_exit(WorkerExit.PEER_LOST, verdict)
         finally:

@@ -151,6 +151,19 @@ def test_a_missing_fine_tune_checkpoint_is_bad_configuration(shapes: Path, tmp_p
     assert "Traceback" not in log
 
 
+def test_an_error_that_nobody_foresaw_leaves_as_quickly_and_with_its_traceback(
+    shapes: Path, tmp_path: Path
+) -> None:
+    """TensorFlow's own shutdown would wait for peers that may be gone."""
+    paths = make_run(tmp_path / "run", demo_pipeline(shapes, batch=BATCH, steps=2), steps=2)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    code, log = finish(paths, LAUNCHER_ATTEMPT="none", TMPDIR=str(temporary))
+    assert code == 1
+    assert log.rstrip().endswith("ValueError: invalid literal for int() with base 10: 'none'")
+    assert not list(temporary.iterdir()), "so it went by the same way as the others"
+
+
 def test_a_loss_that_is_not_finite_ends_with_66_and_saves_nothing(
     shapes: Path, tmp_path: Path
 ) -> None:

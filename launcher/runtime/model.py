@@ -8,6 +8,7 @@ from object_detection.builders import model_builder, optimizer_builder
 from object_detection.utils import config_util
 
 from launcher.errors import ConfigError
+from launcher.odapi import exact_rows
 from launcher.odapi.protos import Message
 
 _SIDE_OF_FREE_SIZES = 640  # resizers that keep the aspect ratio have no size of their own
@@ -26,6 +27,7 @@ def build_model(pipeline: Message, strategy: tf.distribute.Strategy) -> Any:
             place="pipeline.config, model",
             remedy="Compare it with a published one: launcher recipes",
         ) from e
+    exact_rows.apply(model)
 
     def blank_pass() -> None:
         # Inference: a second stage would want boxes to sample from, and batch norm must not move.

@@ -177,3 +177,19 @@ def test_bfloat16_is_normalized_in_float32(nm: Any, data: dict[str, Any]) -> Non
     assert y.dtype == tf.bfloat16
     wanted = (tf.cast(x, tf.float64) - mean) / tf.sqrt(variance + EPSILON)
     np.testing.assert_allclose(tf.cast(y, tf.float64), wanted, atol=0.02)
+
+
+def test_averages_are_taken_without_a_product_of_matrices(nm: Any) -> None:
+    """GPUs round its factors to 11 bits, and `second - first**2` would be that noise."""
+    import tensorflow as tf
+
+    from tests.runtime.graphs import products
+
+    rule = average(nm, 0.75)
+    push = tf.function(rule.push, autograph=False)
+    values = tf.constant(np.random.default_rng(3).normal(size=[8, 2 * CHANNELS]), tf.float32)
+    assert products(push.get_concrete_function(values)) == set()
+    sums = weight = 0.0
+    for pushed, value in zip(push(values), values.numpy().astype(np.float64), strict=True):
+        sums, weight = 0.75 * sums + 0.25 * value, 0.75 * weight + 0.25
+        np.testing.assert_allclose(pushed, sums / weight, rtol=1e-5, atol=1e-6)

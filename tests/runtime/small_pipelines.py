@@ -57,12 +57,26 @@ def steps_of(
     message: Any, *, per_replica_batch: int, accumulation: int = 1, replicas: int = 1, count: int
 ) -> tuple[list[Any], Any]:
     """`count` results of the worker's own step in this process, and the model."""
+    step, iterator, model = step_of(
+        message, per_replica_batch=per_replica_batch, accumulation=accumulation, replicas=replicas
+    )
+    from launcher.runtime.step import Requests
+
+    results = [step(iterator, Requests()) for _ in range(count)]
+    assert step.traces == 1
+    return results, model
+
+
+def step_of(
+    message: Any, *, per_replica_batch: int, accumulation: int = 1, replicas: int = 1
+) -> tuple[Any, Any, Any]:
+    """The worker's own step in this process, the iterator of its input, and the model."""
     compat.load()
     import tensorflow as tf
 
     from launcher.runtime.inputs import train_dataset
     from launcher.runtime.model import build_model, build_optimizer
-    from launcher.runtime.step import Requests, TrainStep
+    from launcher.runtime.step import TrainStep
 
     strategy = (
         tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -85,7 +99,4 @@ def steps_of(
             message, model, workers=1, worker=0, batch=per_replica_batch, seed=0
         )
     )
-    iterator = iter(data)
-    results = [step(iterator, Requests()) for _ in range(count)]
-    assert step.traces == 1
-    return results, model
+    return step, iter(data), model

@@ -101,7 +101,7 @@ class TrainStep:
         asked = tf.constant([float(requests.save), float(requests.stop)])
         facts, waited = self._step(iterator, asked)
         out = self._strategy.experimental_local_results(facts)[0].numpy()
-        step, rate, norm, divisor, total, regularization, own, *sums = out.tolist()
+        step, rate, norm, divisor, total, regularization, own, _, *sums = out.tolist()
         micro_batches, images, _, *terms, save, stop = sums
         losses = dict(zip(self._terms, terms, strict=False))  # the rest is padding
         if self._config.add_regularization_loss:
@@ -184,8 +184,12 @@ class TrainStep:
         `begun` is the time at which the step began, as `_now` tells it.
         """
         packed = tf.concat([sums, asked], axis=0)
-        with tf.device("/cpu:0"):  # a copy to the host waits for the kernels before it
-            own = tf.cast(_now(tf.identity(packed[-1:])) - begun, tf.float32)
+        first = packed[0]  # here, beside the others: inside, all of them might be copied
+        with tf.device("/cpu:0"):
+            # Its copy to the host waits for the kernels before it. What comes of it is returned,
+            # or the graph's optimizer would leave the copy out.
+            ready = tf.cast(tf.math.is_finite(first, "gradients_ready"), tf.float32)
+            own = tf.cast(_now(ready) - begun, tf.float32)
         if self._replicas > 1:
             packed = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.SUM, packed
@@ -214,7 +218,7 @@ class TrainStep:
             self._averages.update(self._global_step.read_value())
         done = tf.cast(self._global_step.read_value(), tf.float32)
         total = tf.reduce_sum(terms) + regularization
-        facts = tf.stack([done, rate, norm, divisor, total, regularization, own])
+        facts = tf.stack([done, rate, norm, divisor, total, regularization, own, ready])
         return tf.concat([facts, numbers[: _COUNT + 1], terms, numbers[-asked.shape[0] :]], axis=0)
 
 

@@ -47,6 +47,57 @@ def test_an_input_that_is_there_is_not_waited_for(accumulation: int) -> None:
     assert min(result.input_seconds for result in steps(accumulation, 0.0)) < 0.2 * LATE
 
 
+def training(accumulation: int = 1) -> Any:
+    compat.load()
+    from tests.runtime.tiny_model import TinyTraining
+
+    return TinyTraining(parse(TRAIN_CONFIG, "here").train_config, accumulation=accumulation)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_the_clock_is_read_when_the_gradients_are_there(accumulation: int) -> None:
+    """In the graph as it runs: after a number that was made of them on the host and is returned. An
+    identity that only the clock waits for is optimized away."""
+    from tensorflow.python.eager import context
+
+    one = training(accumulation).one
+    context.enable_run_metadata()
+    try:
+        one()
+        graphs = context.export_run_metadata().function_graphs
+    finally:
+        context.disable_run_metadata()
+    nodes = {n.name: n for g in graphs for n in g.post_optimization_graph.node}
+    ready = nodes["gradients_ready"]
+    made = [n.name for n in nodes.values() if ready.name in n.input]
+    clocks = [n for n in nodes.values() if n.op == "Timestamp"]
+    assert any(f"^{name}" in n.input for n in clocks for name in [ready.name, *made]), clocks
+    assert any(name in n.input for n in nodes.values() for name in made), "is returned"
+    (source,) = ready.input
+    assert nodes[source].op == "StridedSlice"
+    assert nodes[nodes[source].input[0]].op == "ConcatV2", "of all gradients"
+
+
+def test_one_number_is_copied_to_the_host_and_not_all_gradients() -> None:
+    import tensorflow as tf
+
+    step = training().step
+
+    @tf.function(autograph=False)
+    def update(sums: Any, asked: Any, begun: Any) -> Any:
+        with tf.device("/gpu:0"):  # traced only: there need not be one
+            return step._update(sums, asked, begun)
+
+    graph = update.get_concrete_function(
+        tf.zeros([1 + 32]), tf.zeros([2]), tf.zeros([], tf.float64)
+    ).graph
+    ready = graph.get_operation_by_name("gradients_ready")
+    assert ready.device.endswith("CPU:0")
+    (copied,) = ready.inputs
+    assert copied.shape == []
+    assert copied.op.device.endswith("GPU:0")
+
+
 CONFIG = WorkerConfig(
     name="x", workers=1, gpus_per_worker=0, replicas=1, global_batch=4, per_replica_batch=4,
     accumulation_steps=1, learning_rate=0.01, warmup_learning_rate=0.01, warmup_steps=0,

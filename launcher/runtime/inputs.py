@@ -7,6 +7,7 @@ workers, and it begins at the first file whenever it is started. Here step s tak
 s x global_batch to (s + 1) x global_batch of one endless order, and each worker its share of them.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from launcher.odapi import label_map
 from launcher.odapi.protos import Message
 from launcher.records import expand, require_records
 from launcher.records.index import Order, index_records
-from launcher.runtime import augmentation
+from launcher.runtime import augmentation, cgroup
 from launcher.runtime.source import Share, Source
 
 BOX_TOLERANCE = 1e-3
@@ -32,6 +33,12 @@ _CHUNK = 16  # records of one call into Python
 _CALLS = 8
 """Calls at a time, so 128 records are on their way: a network disk's 5 ms each are hidden up to
 1,600 images a second."""
+
+_READY = 4
+"""Batches that wait for each device of this worker, a micro-batch of one replica each: enough for
+images that take longer to decode, and of EfficientDet-D7 (27 MiB an image) little memory. With
+AUTOTUNE they double whenever they were all there and then ran out, as around each checkpoint, up
+to half of the host's memory, whatever the container's limit is."""
 
 _Image = tuple[tf.Tensor, dict[str, tf.Tensor]]  # its count, and what the decoder made of it
 
@@ -78,8 +85,11 @@ def train_dataset(
     """An endless stream of (features, labels), `batch` images in each element.
 
     It begins with this worker's images of the step after `first_step`. `step_images` are the
-    global batch; None: one element of every worker.
+    global batch; None: one element of every worker. `threads` decode; None: one a core. What is
+    read ahead is what `serialized` reads, an image or two a thread, and a few batches a GPU.
     """
+    calls = threads or os.cpu_count() or 1
+    ready = _READY * max(1, len(tf.config.list_physical_devices("GPU")))
     share = Share(workers, worker, step_images or workers * batch)
     source = source or make_source(pipeline, share, seed=seed)
 
@@ -105,15 +115,15 @@ def train_dataset(
                 with augmentation.drawn_from(seed, position):
                     return tf.function(transform_input_data_fn)(dict(image))
 
-        images = serialized(source, first).map(decoded, tf.data.AUTOTUNE)
+        images = serialized(source, first).map(decoded, calls)
         if source.tolerant:
             images = _mended(images, source, first)
         return (
-            images.map(transformed, tf.data.AUTOTUNE)
+            images.map(transformed, calls)
             .batch(batch, drop_remainder=True)
             # Only an endless stream keeps its static batch size under a multi-worker strategy.
             .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-            .prefetch(tf.data.AUTOTUNE)
+            .prefetch(ready)
             .with_options(_options(threads))
         )
 
@@ -198,7 +208,13 @@ def _checked(classes: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _options(threads: int | None) -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
+    # What is written runs: by default TensorFlow puts several batches together at once, and adds
+    # prefetches that tune themselves. A strategy's own have to fit into the container.
+    options.experimental_optimization.apply_default_optimizations = False
     options.autotune.enabled = True
+    limit = cgroup.memory_limit()
+    if limit is not None:
+        options.autotune.ram_budget = limit // 2  # as TensorFlow takes of a host's
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     if threads is not None:
         options.threading.private_threadpool_size = threads

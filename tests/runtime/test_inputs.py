@@ -1,6 +1,7 @@
 """The stream of images: one order for the whole group, from any position, past bad records."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.tensorflow
 
 STEP = 24  # images of a step in the tests of the order
 SIDE = 128
+SIZES = {"PrefetchDataset": 1, "ParallelMapDatasetV2": -1}  # the input that says how many
 
 # Together these have all the augmentations of published recipes.
 AUGMENTED = (
@@ -160,6 +162,74 @@ def test_augmented_images_are_those_of_their_position(
     assert len(first) == 64
     # (Where nothing but a flip is drawn, chance gives some the same picture.)
     assert sum(np.array_equal(first[h], image) for h, image in again) <= 4
+
+
+def test_what_is_read_ahead_stays_within_its_bound(shapes: Path, model: Any) -> None:
+    """Under a consumer that lets all of it fill up and then empties it, again and again: a prefetch
+    that tunes itself doubles each time."""
+    from launcher.runtime import inputs
+    from launcher.runtime.input_count import InputCount
+
+    message = demo_pipeline(shapes, batch=8, steps=4)
+    source = source_of(message, [], 0)
+    batch, threads, taken, most = 6, 2, 0, 0
+    stream = iter(
+        InputCount(1).counted(
+            inputs.train_dataset(message, model, batch=batch, threads=threads, source=source)
+        )
+    )
+    pulled = 1
+    for _ in range(8):
+        for _ in range(pulled):
+            next(stream)
+            taken += batch
+        ahead = settled(lambda: source._handed_out) - taken
+        most = max(most, ahead)
+        pulled = 2 * ahead // batch
+    encoded = inputs._CHUNK * (inputs._CALLS + 1)
+    decoding = 2 * threads
+    assert encoded < most <= encoded + decoding + batch * inputs._READY, most
+
+
+def settled(number: Callable[[], int]) -> int:
+    """Once it has not changed for a while."""
+    last, since = number(), time.monotonic()
+    while time.monotonic() < since + 0.5:
+        time.sleep(0.05)
+        if number() != last:
+            last, since = number(), time.monotonic()
+    return last
+
+
+def test_nothing_in_the_input_grows_by_itself(
+    shapes: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from launcher.runtime import cgroup, inputs
+
+    monkeypatch.setattr(cgroup, "memory_limit", lambda: 6 << 30)
+    message = demo_pipeline(shapes, batch=8, steps=4)
+    stream = inputs.train_dataset(message, model, batch=2, threads=3)
+    graph = tf.compat.v1.GraphDef.FromString(stream._as_serialized_graph().numpy())
+    nodes = {n.name: n for n in graph.node}
+    sizes = [
+        (n.op, int(tf.make_ndarray(nodes[n.input[SIZES[n.op]]].attr["value"].tensor)))
+        for n in graph.node
+        if n.op in SIZES
+    ]
+    assert sizes == [
+        ("ParallelMapDatasetV2", inputs._CALLS),
+        ("ParallelMapDatasetV2", 3),
+        ("ParallelMapDatasetV2", 3),
+        ("PrefetchDataset", inputs._READY),
+    ]
+    options = stream.options()
+    assert options.autotune.ram_budget == 3 << 30
+    assert options.experimental_optimization.apply_default_optimizations is False
+    monkeypatch.setattr(cgroup, "memory_limit", lambda: None)
+    stream = inputs.train_dataset(message, model, batch=2, threads=3)
+    assert stream.options().autotune.ram_budget is None
 
 
 def changed(path: Path, number: int, change: Callable[[Any], None]) -> None:

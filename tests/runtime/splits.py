@@ -171,7 +171,10 @@ class Trainer:
                 normalizer=normalizer_of(self.message.model, asked),
             )
         dataset = tf.data.Dataset.from_tensor_slices(batch).batch(per_replica, drop_remainder=True)
-        data = self.strategy.distribute_datasets_from_function(lambda _: dataset.repeat())
+        # Each process its own micro-batches, where there are several.
+        data = self.strategy.distribute_datasets_from_function(
+            lambda c: dataset.shard(c.num_input_pipelines, c.input_pipeline_id).repeat()
+        )
         result = step(iter(data), Requests())
         assert result.images == IMAGES
         facts = np.array([result.gradient_norm, result.divisor, result.loss])

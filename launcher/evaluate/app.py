@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from launcher.evaluate.process import (
     keep_objects,
     leave_on_sigterm,
     say,
+    say_bug,
 )
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("stopped")
         return int(str(e.code))
     except Exception as e:
-        traceback.print_exc()
+        say_bug()
         return _failed(paths, BUG, f"{type(e).__name__}: {e}")
     return int(WorkerExit.DONE)
 

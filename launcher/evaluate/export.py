@@ -11,7 +11,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,14 @@ from typing import Any
 from launcher.contract import EXPORT_RECORD, RunPaths
 from launcher.errors import ConfigError, LauncherError, UsageError, WorkerExit
 from launcher.evaluate import follow
-from launcher.evaluate.process import Environment, Stopped, leave_on_sigterm, say
+from launcher.evaluate.process import (
+    Environment,
+    Stopped,
+    leave_on_sigterm,
+    say,
+    say_bug,
+    say_error,
+)
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
 from launcher.storage import storage_error, write_json
@@ -35,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = export(RunPaths(args.root), args.step, args.output, replace=args.replace)
         print(folder)  # noqa: T201 (for `launcher export`)
     except LauncherError as e:
-        print(f"error: {e}", file=sys.stderr)  # noqa: T201
+        say_error(e)
         return int(e.worker_exit)
     except Stopped as e:
         say("stopped; nothing is left behind")
         return int(str(e.code))
     except Exception:
-        traceback.print_exc()
+        say_bug()
         return BUG
     return int(WorkerExit.DONE)
 

@@ -1,10 +1,12 @@
 """This process: its environment, its log line, and when it has to leave."""
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import MutableMapping
 from types import FrameType
 
@@ -20,8 +22,24 @@ class Stopped(SystemExit):
 
 
 def say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stderr.flush()
+    """To the log. A full disk below it must change neither what is done nor the exit code."""
+    _log(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+def say_error(error: Exception) -> None:
+    """What it ends with, as one line."""
+    _log(f"error: {error}")
+
+
+def say_bug() -> None:
+    """The traceback of what is handled now."""
+    _log(traceback.format_exc().rstrip("\n"))
+
+
+def _log(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 class Environment:

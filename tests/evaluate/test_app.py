@@ -89,6 +89,27 @@ def test_user_errors_are_one_line_and_a_file(val: Any, run_folder: RunPaths, sta
 
 
 @pytest.mark.parametrize(
+    ("module", "spoil", "expected"),
+    [
+        ("launcher.evaluate", lambda p: p.plan.unlink(), 64),
+        ("launcher.evaluate", lambda p: p.plan.unlink() or p.plan.mkdir(), 1),  # a traceback
+        ("launcher.evaluate.export", lambda p: None, 64),  # no checkpoint
+    ],
+)
+def test_a_full_disk_below_the_log_changes_nothing(
+    tmp_path: Path, module: str, spoil: Any, expected: int
+) -> None:
+    paths = RunPaths(tmp_path)
+    plan(paths)
+    spoil(paths)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", module, str(paths.root)]
+        assert subprocess.run(command, stderr=full, check=False, timeout=300).returncode == expected
+    if module == "launcher.evaluate":
+        assert json.loads(paths.failure("evaluator").read_text())["exit"] == expected
+
+
+@pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda p: p.plan.unlink(), "plan.json: no such file"),

@@ -141,7 +141,8 @@ def try_to_score(
     """Until it is scored or passed over. False when the checkpoint is gone.
 
     Raises UnreadableCheckpointError when the tries are used up and it may not be given up. Errors
-    of the val records or the model are raised at once: they are those of every checkpoint.
+    of the val records, the model or the storage are raised at once: they are those of every
+    checkpoint.
     """
     while True:
         if give_up and attempts.used_up(step):
@@ -155,7 +156,7 @@ def try_to_score(
             if tries >= MOST_TRIES and not give_up:
                 attempts.end()
                 raise
-        except Stopped:
+        except (Stopped, LauncherError):
             attempts.end()  # no fault of the checkpoint
             raise
         else:

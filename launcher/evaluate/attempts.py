@@ -1,10 +1,12 @@
 """Checkpoints that cannot be scored: tried again, then passed over with a word. No TensorFlow.
 
 A try is written down before it is made, so that it counts even when it ends this process: an
-evaluator that dies of one checkpoint is started again and would die of it for ever. The last
-checkpoint is never passed over: without its score the run has not succeeded.
+evaluator that dies of one checkpoint is started again and would die of it for ever. An error that
+is told (a full disk, val records that changed) is no try. The last checkpoint is never passed over:
+without its score the run has not succeeded.
 """
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -42,8 +44,9 @@ class Attempts:
         say(f"ckpt-{step} cannot be scored (try {self._of(step)} of {MOST_TRIES}): {why}")
 
     def end(self) -> None:
-        """The checkpoint is scored, or is gone."""
-        self._file.unlink(missing_ok=True)
+        """The checkpoint is scored or gone, or what went wrong is no fault of it."""
+        with contextlib.suppress(OSError):  # the count is of this checkpoint alone
+            self._file.unlink()
 
     def pass_over(self, step: int) -> None:
         """Report it as a row of eval.jsonl without scores, and go on with the next one."""

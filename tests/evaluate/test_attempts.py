@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.contract import RunPaths
-from launcher.errors import DataError, UnreadableCheckpointError
+from launcher.errors import DataError, StorageError, UnreadableCheckpointError
 from launcher.evaluate import app, attempts, follow
 from launcher.evaluate.process import Environment, Stopped
 from launcher.storage import append_jsonl, read_jsonl, write_json
@@ -142,6 +142,14 @@ def test_one_that_was_trained_again_is_tried_again(paths: RunPaths) -> None:
 def test_a_fault_of_the_val_records_is_told_at_once(paths: RunPaths) -> None:
     with pytest.raises(DataError, match="changed"):
         evaluate(paths, at_5=[DataError("the val records changed")])
+    assert given_up(paths) == []
+
+
+def test_a_full_disk_is_no_try(paths: RunPaths) -> None:
+    for _ in range(attempts.MOST_TRIES + 1):  # as many evaluators
+        with pytest.raises(StorageError):
+            evaluate(paths, at_10=[StorageError("cannot write (No space left on device)")])
+    assert evaluate(paths) == [10, 15, TOTAL]
     assert given_up(paths) == []
 
 

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from launcher.contract import RunPaths, State
 from launcher.evaluate.silence import silent
@@ -106,6 +107,8 @@ class Ledger:
         self._metrics = metrics
         self._folder = folder
         self._digests: dict[tuple[int, int], str] = {}  # by step and time of the index file
+        self._seen: tuple[int, int, int] | None = None
+        self._rows: list[dict[str, Any]] = []
 
     def scored(self, listed: Collection[int]) -> set[int]:
         return self._steps(listed, failed=False)
@@ -115,13 +118,24 @@ class Ledger:
         return self._steps(listed, failed=True)
 
     def _steps(self, listed: Collection[int], failed: bool) -> set[int]:
-        rows = [row for row in read_jsonl(self._metrics) if ("error" in row) is failed]
+        rows = [row for row in self._read() if ("error" in row) is failed]
         lines = {row["step"]: row.get("sha256") for row in rows if isinstance(row.get("step"), int)}
         return {
             step
             for step, sha256 in lines.items()
             if step not in listed or self._digest(step) in (sha256, "")
         }
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The rows, parsed again only when the file changed: this is asked every second."""
+        seen = _identity(self._metrics)  # before it is read: what comes meanwhile is another one
+        if seen is None or seen != self._seen:
+            self._rows = [
+                {key: row[key] for key in ("step", "sha256", "error") if key in row}
+                for row in read_jsonl(self._metrics)
+            ]
+            self._seen = seen
+        return self._rows
 
     def _digest(self, step: int) -> str:
         """Of the checkpoint on disk, read again only when it changed; empty when it is gone."""
@@ -132,3 +146,12 @@ class Ledger:
             return self._digests[step, changed]
         except FileNotFoundError:
             return ""
+
+
+def _identity(file: Path) -> tuple[int, int, int] | None:
+    """None when it is not there, or does not say."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

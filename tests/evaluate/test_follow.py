@@ -116,3 +116,19 @@ def test_a_step_that_was_trained_again_is_scored_again(tmp_path: Path) -> None:
     assert ledger.scored([200]) == set()
     append_jsonl(metrics, {"step": 200, "sha256": follow.digest(folder, 200)})
     assert ledger.scored([200]) == {200}
+
+
+def test_the_ledger_is_parsed_again_only_when_it_changed(tmp_path: Path) -> None:
+    metrics = tmp_path / "eval.jsonl"
+    ledger = follow.Ledger(metrics, tmp_path)
+    append_jsonl(metrics, {"step": 100, "sha256": ""})
+    assert (ledger.scored([]), ledger.failed([])) == ({100}, set())
+    before = metrics.stat()
+    with metrics.open("r+") as file:  # other rows that the file's size and time do not tell of
+        file.write('{"step": 200')
+    os.utime(metrics, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ledger.scored([]) == {100}
+    append_jsonl(metrics, {"step": 300, "error": "why"})
+    assert (ledger.scored([]), ledger.failed([])) == ({200}, {300})
+    metrics.unlink()
+    assert ledger.scored([]) == set()

@@ -148,7 +148,13 @@ def our_evaluator(pipeline: Any, data: Path, paths: RunPaths) -> tuple[Any, Any]
 
     def scorer(certified_from: int) -> Any:
         return Scorer(
-            paths, truth, detector, lambda: None, certified_from=certified_from, modes=modes
+            paths,
+            truth,
+            detector,
+            lambda: None,
+            total_steps=STEP,
+            certified_from=certified_from,
+            modes=modes,
         )
 
     modes = BothModes(detector, truth.images, IMAGES)

@@ -8,5 +8,7 @@ ground_truth  the val records as COCO ground truth (no TensorFlow)
 detector      a checkpoint's model over the val images (TensorFlow)
 coco          COCO's 12 numbers and the AP of each category, by pycocotools or hotcoco
 pictures      boxes drawn on val images (Pillow)
+drawings      which of these stay
+both_modes    the loss of the same images as in training and as in inference (TensorFlow)
 scoring       one checkpoint from restore to written scores
 """

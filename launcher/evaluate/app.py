@@ -235,7 +235,16 @@ def _scorer(
     between = environment.check_parent
     over = moments_over(config, model)
     modes = BothModes(detector, truth.images, over) if over else None
-    return Scorer(paths, truth, detector, between, dump, certified_from=certified_from, modes=modes)
+    return Scorer(
+        paths,
+        truth,
+        detector,
+        between,
+        dump,
+        total_steps=config.total_steps,
+        certified_from=certified_from,
+        modes=modes,
+    )
 
 
 def _failed(paths: RunPaths, code: int, message: str) -> int:

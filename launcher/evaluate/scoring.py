@@ -15,6 +15,7 @@ from launcher.errors import ConfigError, DataError
 from launcher.evaluate import coco, examples, follow, pictures
 from launcher.evaluate.both_modes import BothModes
 from launcher.evaluate.detector import CheckpointGone, Detections, Detector
+from launcher.evaluate.drawings import Drawings
 from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
 from launcher.evaluate.process import say
 from launcher.evaluate.writers import TensorBoard, write_png
@@ -37,10 +38,12 @@ class Scorer:
         between: Callable[[], None],
         dump: Path | None = None,
         *,
+        total_steps: int,
         certified_from: int = 0,
         modes: BothModes | None = None,
     ) -> None:
-        """`certified_from`: checkpoints of earlier steps get their numbers from the fast engine."""
+        """`total_steps`: of the run, over which drawings are spread. `certified_from`: checkpoints
+        of earlier steps get their numbers from the fast engine."""
         self._modes = modes
         self._paths = paths
         self._truth = truth
@@ -50,6 +53,7 @@ class Scorer:
         self._between = between
         self._dump = dump
         self._certified_from = certified_from
+        self._drawings = Drawings(paths, total_steps)
         self._board = TensorBoard(paths.tensorboard / "eval")
         self._shown = choose(truth.images, SHOWN)
         encoded = encoded_images(self._shown)
@@ -74,7 +78,7 @@ class Scorer:
         drawn = self._draw(results)
         picture = self._paths.picture(step)
         write_png(picture, pictures.contact_sheet(drawn))
-        self._board.write(step, scores.numbers, drawn)
+        self._board.write(step, scores.numbers, drawn if self._drawings.stays(step) else [])
         self._write_dump(step, results)
         self._write_examples(step, results)
         row = {
@@ -92,6 +96,7 @@ class Scorer:
             "picture": str(picture.relative_to(self._paths.root)),
         }
         append_jsonl(self._paths.eval_metrics, row)
+        self._drawings.thin_out(step)
         say(
             f"step {step}: mAP {row['mAP']:.4f}, AP50 {row['AP50']:.4f}, {len(results)} detections "
             f"({speed:.1f} images/s, {row['seconds']:.1f} s with the scores)"

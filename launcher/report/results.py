@@ -80,17 +80,29 @@ def read_results(paths: RunPaths, name: str, state: State) -> Results:
         total_steps=int(config.get("total_steps") or 0),
         target_map=plan.get("target_map"),
         tolerance=float(plan.get("tolerance") or 0.0),
-        history=tuple(_rows(lines)),
+        history=tuple(_rows(lines, _pictures(paths))),
         not_scored=tuple(_failures(lines)),
         bad_records=tuple(read_bad_records(paths)),
         damaged_checkpoints=tuple(damaged_checkpoints(paths)),
     )
 
 
-def _rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By step; a checkpoint scored twice counts as it was scored last."""
+def _rows(lines: Sequence[dict[str, Any]], pictures: set[str]) -> list[dict[str, Any]]:
+    """By step; a checkpoint scored twice counts as it was scored last. `picture` is None where it
+    is gone."""
     by_step = {row["step"]: row for row in lines if row.get("mAP") is not None}
+    for row in by_step.values():
+        if "picture" in row and str(row["picture"]) not in pictures:
+            row["picture"] = None
     return [_ordered(by_step[step]) for step in sorted(by_step)]
+
+
+def _pictures(paths: RunPaths) -> set[str]:
+    """Those that are there, named as in a row of eval.jsonl: of a long run some hundred stay."""
+    try:
+        return {str(path.relative_to(paths.root)) for path in paths.report.iterdir()}
+    except OSError:
+        return set()
 
 
 def _failures(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -112,5 +124,4 @@ def picture(results: Results, paths: RunPaths) -> Path | None:
     """Val images with the boxes predicted by the newest scored checkpoint."""
     row = results.final
     name = row.get("picture") if row else None
-    path = paths.root / name if name else None
-    return path if path is not None and path.is_file() else None
+    return paths.root / name if name else None

@@ -226,15 +226,13 @@ def _scorer(
 ) -> "Scorer":
     files = sorted({image.path for image in truth.images})
     detector = start_detector(config, model, files, environment)
-    from launcher.evaluate.both_modes import BothModes, moments_over
+    from launcher.evaluate import both_modes
     from launcher.evaluate.scoring import Scorer
     from launcher.odapi import provenance
     from launcher.records.fingerprint import fingerprint
 
     provenance.record(paths, "evaluator", fingerprint(files))
     between = environment.check_parent
-    over = moments_over(config, model)
-    modes = BothModes(detector, truth.images, over) if over else None
     return Scorer(
         paths,
         truth,
@@ -243,7 +241,7 @@ def _scorer(
         dump,
         total_steps=config.total_steps,
         certified_from=certified_from,
-        modes=modes,
+        modes=both_modes.of_run(config, model, detector, truth.images),
     )
 
 

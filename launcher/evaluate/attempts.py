@@ -8,6 +8,7 @@ without its score the run has not succeeded.
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.contract import RunPaths
@@ -16,6 +17,7 @@ from launcher.evaluate.process import say
 from launcher.storage import append_jsonl, peek_json, write_json
 
 MOST_TRIES = 3
+MOST_DEATHS = 2
 RETRY_SECONDS = 2.0
 """Before the next try: a file system of many machines may show a new file with a delay."""
 
@@ -71,6 +73,39 @@ class Attempts:
     def _read(self) -> dict[str, object]:
         data = peek_json(self._file)
         return data if isinstance(data, dict) else {}
+
+
+class Comparison:
+    """Whether the losses of both modes may be computed (both_modes.py): they must not cost a score.
+
+    Written down before as the tries are. An evaluator that died in it scores that checkpoint
+    without; one that died in it twice, with no comparison between, leaves it be from then on.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._file = paths.root / "progress" / "evaluator-modes.json"
+
+    def allowed(self, step: int) -> bool:
+        died = self._died()
+        if not died or (len(died) < MOST_DEATHS and step not in died):
+            return True
+        steps = " and ".join(map(str, died))
+        say(f"training and inference are not compared: the evaluator died in it at step {steps}")
+        return False
+
+    @contextlib.contextmanager
+    def begun(self, step: int) -> Iterator[None]:
+        write_json(self._file, {"died_at": [*self._died(), step]})
+        try:
+            yield
+        finally:  # who comes here is alive
+            with contextlib.suppress(OSError):
+                self._file.unlink()
+
+    def _died(self) -> list[int]:
+        data = peek_json(self._file)
+        steps = data.get("died_at") if isinstance(data, dict) else None
+        return [s for s in steps if isinstance(s, int)] if isinstance(steps, list) else []
 
 
 def _identity(paths: RunPaths, step: int) -> list[int]:

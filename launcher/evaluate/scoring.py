@@ -13,7 +13,8 @@ from launcher import records
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DataError
 from launcher.evaluate import coco, examples, follow, pictures
-from launcher.evaluate.both_modes import BothModes
+from launcher.evaluate.attempts import Comparison
+from launcher.evaluate.both_modes import BothModes, Modes
 from launcher.evaluate.detector import CheckpointGone, Detections, Detector
 from launcher.evaluate.drawings import Drawings
 from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
@@ -45,6 +46,7 @@ class Scorer:
         """`total_steps`: of the run, over which drawings are spread. `certified_from`: checkpoints
         of earlier steps get their numbers from the fast engine."""
         self._modes = modes
+        self._comparison = Comparison(paths)
         self._paths = paths
         self._truth = truth
         self._dataset = truth.to_coco()
@@ -73,7 +75,6 @@ class Scorer:
         results = self._detect()
         images = len(self._truth.images)
         speed = images / (time.monotonic() - started)
-        modes = self._modes.measure() if self._modes else None
         scores = self._numbers(step, results)
         drawn = self._draw(results)
         picture = self._paths.picture(step)
@@ -81,6 +82,7 @@ class Scorer:
         self._board.write(step, scores.numbers, drawn if self._drawings.stays(step) else [])
         self._write_dump(step, results)
         self._write_examples(step, results)
+        modes = self._compare(step)  # last of all: it may end the process
         row = {
             "step": step,
             "checkpoint": f"{folder.name}/ckpt-{step}",
@@ -105,6 +107,12 @@ class Scorer:
 
     def close(self) -> None:
         self._board.close()
+
+    def _compare(self, step: int) -> Modes | None:
+        if self._modes is None or self._modes.impossible or not self._comparison.allowed(step):
+            return None
+        with self._comparison.begun(step):
+            return self._modes.measure()
 
     def _numbers(self, step: int, results: Sequence[CocoResult]) -> coco.Scores:
         """Of a certified step from both engines: so the curve that led to it is checked too."""

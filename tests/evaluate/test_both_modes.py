@@ -24,9 +24,13 @@ def tensorflow() -> Iterator[Any]:
 
 @pytest.mark.tensorflow
 def test_losses_are_those_of_both_modes(
-    tensorflow: Any, val: Any, ssd: Callable[..., str], tmp_path: Path
+    tensorflow: Any,
+    val: Any,
+    ssd: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from launcher.evaluate import ground_truth
+    from launcher.evaluate import both_modes, ground_truth
     from launcher.evaluate.both_modes import BothModes
     from launcher.evaluate.detector import Detector
 
@@ -53,7 +57,7 @@ def test_losses_are_those_of_both_modes(
         np.array_equal(a, v.numpy()) for a, v in zip(before, detector.model.variables, strict=True)
     )
 
-    batch = both._batch()
+    (batch,) = both._batches()
     _, true_shapes, real, _, weights = batch
     assert weights.numpy().sum(axis=1).tolist() == [1, 2, 2, 0]
     # Image 2 is 64 of 128 px high: its boxes keep their pixels, in parts of the padded picture.
@@ -64,7 +68,30 @@ def test_losses_are_those_of_both_modes(
     assert found.training == pytest.approx(expected[True], rel=1e-3)
     assert abs(found.training - found.inference) > 0.01 * found.inference
 
-    assert BothModes(detector, truth.images, over=8).measure() is None  # 4 val images are too few
+    # Two sets of moments, then in two calls of as many images as the detector has at once: the
+    # losses, made image by image, are still those of all of them.
+    together = BothModes(detector, truth.images, over=2).measure()
+    assert together is not None
+    monkeypatch.setattr(both_modes, "SMALL", 0)
+    parts = BothModes(detector, truth.images, over=2)
+    in_parts = parts.measure()
+    assert in_parts is not None
+    assert (in_parts.images, in_parts.moments_over) == (IMAGES, 2)
+    assert in_parts.inference == pytest.approx(together.inference, rel=1e-5)
+    assert in_parts.training == pytest.approx(together.training, rel=1e-4)
+    assert {network.inputs[0].shape[0] for network in parts._networks or ()} == {2}
+    assert parts._loss.inputs[1].shape.rank == 2  # box_encodings: anchors, sides
+    whole = BothModes(detector, truth.images, over=4)
+    assert whole.measure() is None
+    assert whole.impossible == (
+        "one set of moments is over 4 images in training, and 2 of 128 x 128 px are what goes "
+        "through the detector at once"
+    )
+    assert whole._networks is None
+
+    few = BothModes(detector, truth.images, over=8)
+    assert few.impossible == "4 val images, one set of moments is over 8 in training"
+    assert few.measure() is None
 
 
 def trained(tf: Any, message: Any, folder: Path) -> tuple[Any, Path]:
@@ -127,3 +154,27 @@ def test_over_how_many_images(changed: dict[str, Any], config: str, images: int)
     if not message.model.WhichOneof("model"):
         message.model.ssd.num_classes = 1
     assert moments_over(WorkerConfig(**(values | changed)), message) == images
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("over", "images", "batch", "side", "together"),
+    [
+        (16, 16, 16, 128, 16),  # make demo
+        (2, 16, 2, 128, 16),  # small images: all at once, whatever the detector has
+        (16, 16, 2, 320, 16),
+        (16, 16, 2, 512, 0),  # moments over the step, which the evaluator has no memory for
+        (16, 16, 16, 1536, 16),  # as many as the detector has
+        (2, 16, 8, 896, 8),
+        (2, 16, 2, 896, 2),
+        (3, 15, 8, 896, 3),  # equal calls
+        (8, 16, 15, 896, 8),
+        (1, 16, 1, 1536, 1),
+    ],
+)
+def test_how_many_images_at_once(
+    over: int, images: int, batch: int, side: int, together: int
+) -> None:
+    from launcher.evaluate.both_modes import at_once
+
+    assert at_once(over, images, batch, side * side) == together

@@ -1,5 +1,8 @@
 """Checkpoints scored one after the other by a real detector in this process."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,3 +70,58 @@ def test_every_score_is_written_and_some_are_drawn(parts: tuple[Any, Any], tmp_p
     events = EventAccumulator(str(paths.tensorboard / "eval")).Reload()
     assert sorted(e.step for e in events.Tensors("coco/mAP")) == steps
     assert sorted(e.step for e in events.Tensors("val/0")) == drawn
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from launcher.contract import RunPaths
+from launcher.evaluate.attempts import Comparison
+comparison = Comparison(RunPaths(Path(sys.argv[1])))
+assert comparison.allowed(int(sys.argv[2]))
+with comparison.begun(int(sys.argv[2])):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def die(paths: RunPaths, step: int) -> None:
+    """As an evaluator whose comparison took all of the memory."""
+    command = [sys.executable, "-c", DIES, str(paths.root), str(step)]
+    assert subprocess.run(command, check=False).returncode == -9
+
+
+def test_a_comparison_that_ends_the_process_costs_no_score(
+    parts: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from launcher.evaluate.both_modes import BothModes
+
+    paths = RunPaths(tmp_path)
+    marker = paths.root / "progress" / "evaluator-modes.json"
+    seen = []
+
+    class Watched(BothModes):
+        def measure(self) -> Any:
+            *_, step = json.loads(marker.read_text())["died_at"]
+            seen.append((step, paths.picture(step).exists()))
+            return super().measure()
+
+    def score(step: int) -> Any:
+        save(parts, paths, step)
+        one = scorer(parts, paths, modes=Watched(parts[1], parts[0].images, 2))
+        row = one.score(step)
+        one.close()
+        assert read_jsonl(paths.eval_metrics)[-1] == row
+        return row["modes"]
+
+    die(paths, 10)
+    assert score(10) is None
+    assert "not compared: the evaluator died in it at step 10" in capsys.readouterr().err
+    assert score(20)["images"] == IMAGES  # it was by chance
+    assert not marker.exists()
+    assert seen == [(20, True)]  # written down before, and made when all else is there
+    die(paths, 30)
+    die(paths, 40)
+    assert score(40) is None
+    assert score(50) is None
+    assert "the evaluator died in it at step 30 and 40" in capsys.readouterr().err
+    assert len(seen) == 1

@@ -8,7 +8,7 @@ loss of the same images is computed both ways; no variable of the model changes 
 It is a check beside the scores and must not cost them their memory. As many images go through the
 network at once as through the detector, one mode after the other; where one set of moments takes
 more, nothing is compared. The losses, whose tensors of all anchors and classes are larger than what
-the network holds, are computed image by image.
+the network holds, are computed image by image unless these are small.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +32,8 @@ IMAGES = 16
 """At most: two forward passes of them a checkpoint."""
 SMALL = IMAGES * 320 * 320
 """Pixels at once that are allowed whatever the detector's batch is: little beside TensorFlow."""
+SMALL_LOSS = IMAGES * 128 * 128
+"""Pixels whose losses are computed at once; one image, where it has more."""
 _PREDICTED = ("box_encodings", "class_predictions_with_background")
 """What an SSD's loss takes of its predictions."""
 _AVERAGED = ("renorm", "moving")
@@ -153,9 +155,10 @@ class BothModes:
                 self._networks = self._traced(images, shapes)
             for mode, network in enumerate(self._networks):
                 *predictions, anchors = network(images, shapes)
-                for number in range(len(images)):
-                    one = (shapes, *predictions, *truth)
-                    loss, matched = self._loss_of([t[number] for t in one], anchors)
+                step = self._of_one_loss(images)
+                for first in range(0, len(images), step):
+                    some = (shapes, *predictions, *truth)
+                    loss, matched = self._loss_of([t[first : first + step] for t in some], anchors)
                     sums[mode] += loss
                     matches += matched / len(self._networks)  # the same in both
         divided = self._detector.model._normalize_loss_by_num_matches
@@ -173,25 +176,28 @@ class BothModes:
         with norm_layers.own_moments(model, len(images) // self._over):
             return inference, _function(predict, [images, shapes])
 
-    def _loss_of(self, one: Sequence[Any], anchors: Any) -> tuple[float, float]:
-        """Of one image: the sum of its losses, and its matches."""
+    def _of_one_loss(self, images: Any) -> int:
+        most = max(1, SMALL_LOSS // (images.shape[1] * images.shape[2]))
+        return next(n for n in range(min(most, len(images)), 0, -1) if len(images) % n == 0)
+
+    def _loss_of(self, some: Sequence[Any], anchors: Any) -> tuple[float, float]:
+        """Of a few images: the sum of their losses, and their matches."""
         if self._loss is None:
-            self._loss = _function(self._loss_of_one, [*one, anchors])
-        loss, matched = self._loss(*one, anchors)
+            self._loss = _function(self._summed, [*some, anchors])
+        loss, matched = self._loss(*some, anchors)
         return float(loss), float(matched)
 
-    def _loss_of_one(self, shape: Any, *arguments: Any) -> tuple[Any, Any]:
+    def _summed(self, shapes: Any, *arguments: Any) -> tuple[Any, Any]:
         *predictions, boxes, classes, weights, anchors = arguments
         model = self._detector.model
         model._anchors = BoxList(anchors)  # those that were there are of another trace
         model.provide_groundtruth(
-            groundtruth_boxes_list=[boxes],
-            groundtruth_classes_list=[classes],
-            groundtruth_weights_list=[weights],
+            groundtruth_boxes_list=tf.unstack(boxes),
+            groundtruth_classes_list=tf.unstack(classes),
+            groundtruth_weights_list=tf.unstack(weights),
         )
-        found = {name: t[tf.newaxis] for name, t in zip(_PREDICTED, predictions, strict=True)}
         with _undivided(model) as weights_of_matches:
-            terms = model.loss(found, shape[tf.newaxis])
+            terms = model.loss(dict(zip(_PREDICTED, predictions, strict=True)), shapes)
         loss = tf.add_n([tf.cast(term, tf.float32) for term in terms.values()])
         return loss, tf.reduce_sum(weights_of_matches[0])
 

@@ -111,11 +111,16 @@ def peek_json(path: Path) -> Any:
 
 
 def append_jsonl(path: Path, value: Mapping[str, Any]) -> None:
-    """One line in one write, so that a reader never sees half of a line before another."""
+    """One line in one write, so that a reader never sees half of a line before another. One that
+    a full disk or a killed writer left torn is ended first: it stays the only one that is lost."""
+    line = json.dumps(value).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(value) + "\n")
+        with path.open("a+b") as file:
+            if size := file.seek(0, os.SEEK_END):
+                file.seek(size - 1)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line)
     except OSError as e:
         raise storage_error(e, path) from e
 

@@ -1,5 +1,6 @@
 """Files of a run that cannot be written, for a moment or until there is room again."""
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from launcher.backends.room import SLACK, lacking
 from launcher.backends.status import true_status
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import StorageError
-from launcher.storage import is_passing, read_json, write_json
+from launcher.storage import append_jsonl, is_passing, read_json, read_jsonl, write_json
 from tests.network_disk import gone
 
 from .conftest import MakeJob
@@ -70,6 +71,22 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a tmpfs takes a right that this user does not have")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_line_that_a_full_disk_tore_takes_no_other_with_it(disk: Path) -> None:
+    rows = disk / "rows.jsonl"
+    filler = disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(disk).free - 64 * 1024))
+    written = 0
+    with contextlib.suppress(StorageError):
+        while True:
+            append_jsonl(rows, {"row": written, "text": "x" * 100})
+            written += 1
+    assert not rows.read_bytes().endswith(b"\n"), "the last line is torn"
+    filler.unlink()
+    for more in (1000, 1001):
+        append_jsonl(rows, {"row": more})
+    assert [row["row"] for row in read_jsonl(rows)] == [*range(written), 1000, 1001]
 
 
 def test_room_is_for_a_checkpoint_as_large_as_the_largest(disk: Path) -> None:

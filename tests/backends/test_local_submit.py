@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from launcher.backends.status import read_status, true_status, write_status
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import RunFailedError, StorageError, UsageError
 from launcher.render.local import JOB_FILE, LocalJob
+from tests.disks import small
 
 from .conftest import MakeJob, processes_of
 
@@ -146,13 +146,8 @@ def test_run_dir_that_cannot_be_written(make_job: MakeJob, start: Start, tmp_pat
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Any:
     """A file system of 64 kB; needs the right to mount one."""
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a tmpfs here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small(tmp_path / "runs", "64k") as folder:
+        yield folder
 
 
 def fill(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from launcher.backends.status import true_status
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import StorageError
 from launcher.storage import append_jsonl, is_passing, read_json, read_jsonl, write_json
-from tests.network_disk import gone
+from tests.disks import gone, small
 
 from .conftest import MakeJob
 from .test_local_supervisor import Start, ended, until
@@ -64,13 +63,8 @@ def test_what_no_time_mends_is_no_passing_trouble(tmp_path: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of all runs, of 64 MiB."""
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs takes a right that this user does not have")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small(tmp_path / "runs", "64m") as folder:
+        yield folder
 
 
 def test_a_line_that_a_full_disk_tore_takes_no_other_with_it(disk: Path) -> None:

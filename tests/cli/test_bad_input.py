@@ -24,6 +24,7 @@ from launcher import api
 from launcher.backends import local
 from launcher.data import make_shapes
 from launcher.records import Example, RecordWriter, read_records
+from tests.disks import small
 
 from .conftest import SCRIPTED, Launcher
 
@@ -367,18 +368,11 @@ def test_good_input_runs_and_a_second_submit_is_refused(folder: Path, command: L
 @pytest.fixture
 def full(folder: Path) -> Iterator[Path]:
     """A file system without a free byte; needs the right to mount one."""
-    disk = folder / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("may not mount a tmpfs here")
-    try:
+    with small(folder / "disk", "64k") as disk:
         with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
         yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 FULL = {

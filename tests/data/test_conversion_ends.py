@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.disks import small
 
 CONVERT = """
 import sys
@@ -188,19 +189,12 @@ def test_a_full_disk(conversion: Conversion, shards: int) -> None:
 
 
 def test_a_really_full_disk(conversion: Conversion, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("may not mount a tmpfs here")
-    try:
-        conversion.command[4] = str(small / "out")
+    with small(tmp_path / "small", "4m") as disk:
+        conversion.command[4] = str(disk / "out")
         done = subprocess.run(
             [*conversion.command, "2"], capture_output=True, text=True, check=False
         )
         assert "StorageError" in done.stderr
         assert "cannot write (No space left on device). Free some space" in done.stderr
         assert "Traceback" not in done.stderr
-        assert list(small.iterdir()) == []
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+        assert list(disk.iterdir()) == []

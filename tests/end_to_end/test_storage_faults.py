@@ -7,7 +7,6 @@ What a single worker or no process at all is enough for is in tests/runtime.
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from launcher.odapi import pipeline
 from launcher.records.index import Order, index_records
 from launcher.run_record import read_bad_records, read_train_rows
 from launcher.storage import read_jsonl
+from tests.disks import small
 from tests.end_to_end.small_run import GLOBAL_BATCH, SmallRun, make_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -93,44 +93,39 @@ def test_a_full_disk_stops_nothing_for_good(folder: Path) -> None:
     """The disk is filled between two attempts, so that no file of the first is still to go."""
     steps = 80
     run = make_run(folder, steps=steps, checkpoint_steps=10, stall_seconds=STALL_SECONDS)
-    disk = folder / "runs"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs takes a right that this user does not have")
-    try:
-        run.submit()
-        saved = cancelled_after(run, 12)
-        newest = saved[-1]
-        assert newest < steps - 10
-        room = os.statvfs(disk)
-        filler = disk / "filler"
-        filler.write_bytes(bytes(room.f_bavail * room.f_frsize - (1 << 20)))
+    with small(folder / "runs", "160m") as disk:
+        try:
+            run.submit()
+            saved = cancelled_after(run, 12)
+            newest = saved[-1]
+            assert newest < steps - 10
+            room = os.statvfs(disk)
+            filler = disk / "filler"
+            filler.write_bytes(bytes(room.f_bavail * room.f_frsize - (1 << 20)))
 
-        def waiting() -> dict[str, Any]:
-            told = run.status()
-            return told if "more are free there" in told["message"] else {}
+            def waiting() -> dict[str, Any]:
+                told = run.status()
+                return told if "more are free there" in told["message"] else {}
 
-        run.submit("--resume")
-        told = run.wait(waiting, "the supervisor to wait for room", 120)
-        assert (told["state"], told["restarts"]) == (State.RESTARTING, 1)
-        assert told["reason"] == "storage"
-        assert f"cannot save the checkpoint of step {newest + 10} (" in told["message"]
-        assert "No space left on device" in told["message"]
-        assert "Free some space, or choose another place with run_dir" in told["message"]
-        assert run.saved() == saved
-        files = [path.name for path in run.paths.checkpoints.iterdir()]
-        assert not [name for name in files if f"ckpt-{newest + 10}" in name]
-        filler.unlink()
-        assert run.wait_end()["state"] == State.SUCCEEDED, run.tell()
-        assert run.status()["restarts"] == 1
-        last = run.status()["attempt"]
-        assert f"continuing after step {newest}" in run.log(last, "worker-1")
-        assert [row["step"] for row in read_train_rows(run.paths)] == list(range(1, steps + 1))
-        assert not run.paths.damaged.exists()
-    finally:
-        run.end_all()
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+            run.submit("--resume")
+            told = run.wait(waiting, "the supervisor to wait for room", 120)
+            assert (told["state"], told["restarts"]) == (State.RESTARTING, 1)
+            assert told["reason"] == "storage"
+            assert f"cannot save the checkpoint of step {newest + 10} (" in told["message"]
+            assert "No space left on device" in told["message"]
+            assert "Free some space, or choose another place with run_dir" in told["message"]
+            assert run.saved() == saved
+            files = [path.name for path in run.paths.checkpoints.iterdir()]
+            assert not [name for name in files if f"ckpt-{newest + 10}" in name]
+            filler.unlink()
+            assert run.wait_end()["state"] == State.SUCCEEDED, run.tell()
+            assert run.status()["restarts"] == 1
+            last = run.status()["attempt"]
+            assert f"continuing after step {newest}" in run.log(last, "worker-1")
+            assert [row["step"] for row in read_train_rows(run.paths)] == list(range(1, steps + 1))
+            assert not run.paths.damaged.exists()
+        finally:
+            run.end_all()
 
 
 def test_a_loss_that_is_not_finite(folder: Path) -> None:

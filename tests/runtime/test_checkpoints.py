@@ -15,6 +15,7 @@ import pytest
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DivergedError, StorageError
 from launcher.evaluate.follow import listed_steps
+from tests.disks import small
 
 pytestmark = pytest.mark.tensorflow
 
@@ -190,13 +191,8 @@ def test_a_save_that_is_killed_leaves_the_one_before(run: RunPaths) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs takes a right that this user does not have")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small(tmp_path / "disk", "4m") as folder:
+        yield folder
 
 
 def test_a_full_disk_keeps_the_one_before_good(small_disk: Path) -> None:

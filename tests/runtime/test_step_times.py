@@ -10,7 +10,7 @@ from launcher.odapi import compat
 from launcher.odapi.pipeline import parse
 from launcher.storage import read_json, read_jsonl
 from launcher.worker_config import WorkerConfig
-from tests.network_disk import gone
+from tests.disks import gone
 
 pytestmark = pytest.mark.tensorflow
 

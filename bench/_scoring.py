@@ -11,17 +11,23 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import launcher
 from launcher.contract import EVALUATOR_MODULE, WORKER_MODULE, RunPaths
 from launcher.data import make_shapes
-from launcher.storage import read_jsonl
+from launcher.storage import append_jsonl, read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
+C = TypeVar("C", bound=Any)
+"""A frozen dataclass of what is varied, with a `name` for its run."""
 BACKGROUNDS = ("flat", "patchy")
 GLOBAL_BATCH = 32
 STEPS = 500
@@ -94,6 +100,27 @@ def score(
     found = read_jsonl(RunPaths(plan.root).eval_metrics)[-1]["mAP"]
     shutil.rmtree(plan.root)
     return float(found)
+
+
+def score_all(
+    cells: Sequence[C], results: Path, missing: int, score_of: Callable[[C, Path], float]
+) -> None:
+    """One after the other; each is a line of `results` as soon as it is there. `missing`: with
+    those that are left for another time."""
+    with tempfile.TemporaryDirectory(prefix="bench-cells-") as folder:
+        for number, cell in enumerate(cells, 1):
+            print(f"{number}/{len(cells)} ({missing} missing): {cell.name} ...", flush=True)
+            started = time.monotonic()
+            found = score_of(cell, Path(folder))
+            seconds = round(time.monotonic() - started)
+            append_jsonl(results, asdict(cell) | {"mAP": found, "seconds": seconds})
+            print(f"    mAP {found:.4f} in {seconds} s", flush=True)
+
+
+def measured(kind: type[C], results: Path) -> dict[C, float]:
+    """The mAP of each cell that is in `results`."""
+    names = [field.name for field in fields(kind)]
+    return {kind(**{n: row[n] for n in names}): row["mAP"] for row in read_jsonl(results)}
 
 
 def _tail(log: Path) -> str:

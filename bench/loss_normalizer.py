@@ -14,17 +14,13 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from _scoring import BACKGROUNDS, ROOT, STEPS, score
-
-from launcher.storage import append_jsonl, read_jsonl
+from _scoring import BACKGROUNDS, ROOT, STEPS, measured, score, score_all
 
 RESULTS = ROOT / "bench" / "results" / "loss_normalizer.jsonl"
 NORMALIZERS = ("global", "micro_batch")
@@ -53,35 +49,23 @@ def main() -> int:
         for seed, background, normalizer in product(options.seeds, options.backgrounds, NORMALIZERS)
     ]
     if not options.table:
-        missing = [c for c in wanted if c not in measured(options.results)]
-        train_all(missing[: options.limit], options.results)
-    found = {c: m for c, m in measured(options.results).items() if c.steps == options.steps}
+        missing = [c for c in wanted if c not in measured(Cell, options.results)]
+        score_all(missing[: options.limit], options.results, len(missing), train)
+    found = {c: m for c, m in measured(Cell, options.results).items() if c.steps == options.steps}
     print("\n".join(table(found)))
     print(json.dumps(summary(found)))
     return 0
 
 
-def train_all(cells: list[Cell], results: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="loss-normalizer-") as folder:
-        for number, cell in enumerate(cells, 1):
-            print(f"{number}/{len(cells)}: {cell.name} ...", flush=True)
-            started = time.monotonic()
-            found = score(
-                Path(folder),
-                cell.name,
-                background=cell.background,
-                steps=cell.steps,
-                per_replica_batch=IMAGES,
-                train={"loss_normalizer": cell.normalizer, "norm": "moving", "seed": cell.seed},
-            )
-            seconds = round(time.monotonic() - started)
-            append_jsonl(results, asdict(cell) | {"mAP": found, "seconds": seconds})
-            print(f"    mAP {found:.4f} in {seconds} s", flush=True)
-
-
-def measured(results: Path) -> dict[Cell, float]:
-    names = Cell.__dataclass_fields__
-    return {Cell(**{n: row[n] for n in names}): row["mAP"] for row in read_jsonl(results)}
+def train(cell: Cell, folder: Path) -> float:
+    return score(
+        folder,
+        cell.name,
+        background=cell.background,
+        steps=cell.steps,
+        per_replica_batch=IMAGES,
+        train={"loss_normalizer": cell.normalizer, "norm": "moving", "seed": cell.seed},
+    )
 
 
 def table(found: dict[Cell, float]) -> list[str]:

@@ -16,18 +16,14 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from _scoring import BACKGROUNDS, GLOBAL_BATCH, ROOT, STEPS, score
-
-from launcher.storage import append_jsonl, read_jsonl
+from _scoring import BACKGROUNDS, GLOBAL_BATCH, ROOT, STEPS, measured, score, score_all
 
 RESULTS = ROOT / "bench" / "results" / "small_batch.jsonl"
 NORMS = ("batch", "moving", "renorm", "group")
@@ -63,24 +59,13 @@ def main() -> int:
         if norm != "group" or images == GLOBAL_BATCH
     ]
     if not options.table:
-        missing = [c for c in wanted if c not in measured(options.results)]
-        train_all(missing[: options.limit], options.results, len(missing))
-    found = measured(options.results)
+        missing = [c for c in wanted if c not in measured(Cell, options.results)]
+        score_all(missing[: options.limit], options.results, len(missing), train)
+    found = measured(Cell, options.results)
     scored = {c: m for c, m in found.items() if c.steps == options.steps}
     print("\n".join(table(scored)))
     print(json.dumps(summary(scored)))
     return 0
-
-
-def train_all(cells: Sequence[Cell], results: Path, missing: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="small-batch-") as folder:
-        for number, cell in enumerate(cells, 1):
-            print(f"{number}/{len(cells)} ({missing} missing): {cell.name} ...", flush=True)
-            started = time.monotonic()
-            found = train(cell, Path(folder))
-            seconds = round(time.monotonic() - started)
-            append_jsonl(results, asdict(cell) | {"mAP": found, "seconds": seconds})
-            print(f"    mAP {found:.4f} in {seconds} s", flush=True)
 
 
 def train(cell: Cell, folder: Path) -> float:
@@ -94,12 +79,6 @@ def train(cell: Cell, folder: Path) -> float:
         per_replica_batch=GLOBAL_BATCH,
         train={"norm": cell.norm, **over, "seed": cell.seed},
     )
-
-
-def measured(results: Path) -> dict[Cell, float]:
-    rows = [dict(row) for row in read_jsonl(results)]
-    names = Cell.__dataclass_fields__
-    return {Cell(**{n: row[n] for n in names}): row["mAP"] for row in rows}
 
 
 def table(scored: dict[Cell, float]) -> list[str]:

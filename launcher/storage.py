@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,21 @@ def read_text(path: Path) -> str | None:
             return None
         except OSError as e:
             if e.errno not in _PASSING or tries == _TRIES:
-                raise StorageError(
-                    f"cannot read ({e.strerror or e})",
-                    place=str(path),
-                    remedy="See whether its storage answers and this account may read it, and try "
-                    "again",
-                ) from e
+                raise _read_error(e, path) from e
         time.sleep(_AGAIN_SECONDS)
     return None
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around what reads `path`, or files in it. Raises StorageError where that fails; a file that
+    is missing stays a FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise _read_error(e, path) from e
 
 
 def read_json(path: Path) -> Any:
@@ -142,6 +149,14 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def is_passing(error: StorageError) -> bool:
     """A network file system's trouble, which may be over at the next try: for who tries again."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
+
+
+def _read_error(error: OSError, path: Path) -> StorageError:
+    return StorageError(
+        f"cannot read ({error.strerror or error})",
+        place=str(path),
+        remedy="See whether its storage answers and this account may read it, and try again",
+    )
 
 
 def storage_error(error: OSError, path: Path, elsewhere: str = RUN_DIR) -> StorageError:

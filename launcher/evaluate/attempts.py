@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.contract import RunPaths
+from launcher.errors import UnreadableCheckpointError
 from launcher.evaluate import follow
 from launcher.evaluate.process import say
-from launcher.storage import append_jsonl, peek_json, write_json
+from launcher.storage import append_jsonl, peek_json, reading, write_json
 
 MOST_TRIES = 3
 MOST_DEATHS = 2
@@ -110,15 +111,17 @@ class Comparison:
 
 def _identity(paths: RunPaths, step: int) -> list[int]:
     """Of the files: a checkpoint that was trained again under the same step is another one."""
+    index = paths.checkpoints / f"ckpt-{step}.index"
     try:
-        index = (paths.checkpoints / f"ckpt-{step}.index").stat()
+        with reading(index):
+            found = index.stat()
     except FileNotFoundError:
         return []
-    return [index.st_ino, index.st_mtime_ns]
+    return [found.st_ino, found.st_mtime_ns]
 
 
 def _sha256(folder: Path, step: int) -> str:
     try:
         return follow.digest(folder, step)
-    except OSError:
+    except (FileNotFoundError, UnreadableCheckpointError):
         return ""

@@ -18,7 +18,8 @@ from object_detection.builders import model_builder
 from object_detection.core.standard_fields import DetectionResultFields, InputDataFields
 from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 
-from launcher.errors import ConfigError, UnreadableCheckpointError
+from launcher.errors import ConfigError
+from launcher.evaluate.follow import unreadable
 from launcher.odapi import averages, norm_layers
 
 LABEL_OFFSET = 1  # the model counts classes from 0, label maps and COCO from 1
@@ -111,11 +112,7 @@ class Detector:
         except (tf.errors.OpError, IndexError) as e:  # IndexError: a data file is cut short
             if not prefix.with_name(f"{prefix.name}.index").exists():
                 raise CheckpointGone(prefix.name) from None
-            raise UnreadableCheckpointError(
-                f"the checkpoint cannot be read ({_first_line(e)})",
-                place=str(prefix),
-                remedy="Delete it, and score another one with --step",
-            ) from None
+            raise unreadable(prefix, _first_line(e)) from None
 
     def detect(self) -> Iterator[list[Detections]]:
         """The val images in the order of the records, a batch at a time."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher.contract import RunPaths, State
+from launcher.errors import UnreadableCheckpointError
 from launcher.evaluate.silence import silent
-from launcher.storage import peek_json, read_jsonl, read_text
+from launcher.storage import peek_json, read_jsonl, read_text, reading
 
 STATE_FILE = "checkpoint"  # tf.train.CheckpointManager's, written after the files it lists
 STALE_SECONDS = 3600.0
@@ -31,23 +32,38 @@ def listed_steps(folder: Path) -> list[int]:
     Raises StorageError: a folder that cannot be read is not one without checkpoints.
     """
     state = read_text(folder / STATE_FILE) or ""
-    return sorted({s for s in map(int, _ENTRY.findall(state)) if exists(folder, s)})
+    with reading(folder):
+        return sorted({s for s in map(int, _ENTRY.findall(state)) if exists(folder, s)})
 
 
 def digest(folder: Path, step: int) -> str:
     """SHA-256 over the data files of a checkpoint, in order of their names.
 
-    Raises FileNotFoundError when the checkpoint is gone.
+    Raises FileNotFoundError when the checkpoint is gone, UnreadableCheckpointError when the disk
+    does not give it.
     """
-    files = sorted(folder.glob(f"ckpt-{step}.data-*"))
-    if not files:
-        raise FileNotFoundError(prefix(folder, step))
     total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                total.update(block)
+    try:
+        files = sorted(folder.glob(f"ckpt-{step}.data-*"))
+        if not files:
+            raise FileNotFoundError(prefix(folder, step))
+        for path in files:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise unreadable(prefix(folder, step), e.strerror or str(e)) from e
     return total.hexdigest()
+
+
+def unreadable(prefix: Path, why: str) -> UnreadableCheckpointError:
+    return UnreadableCheckpointError(
+        f"the checkpoint cannot be read ({why})",
+        place=str(prefix),
+        remedy="Delete it, and score another one with --step",
+    )
 
 
 def next_step(
@@ -138,13 +154,16 @@ class Ledger:
         return self._rows
 
     def _digest(self, step: int) -> str:
-        """Of the checkpoint on disk, read again only when it changed; empty when it is gone."""
+        """Of the checkpoint on disk, read again only when it changed; empty when it is gone, or
+        cannot be read: nor could it be scored."""
+        index = self._folder / f"ckpt-{step}.index"
         try:
-            changed = (self._folder / f"ckpt-{step}.index").stat().st_mtime_ns
+            with reading(index):
+                changed = index.stat().st_mtime_ns
             if (step, changed) not in self._digests:
                 self._digests[step, changed] = digest(self._folder, step)
             return self._digests[step, changed]
-        except FileNotFoundError:
+        except (FileNotFoundError, UnreadableCheckpointError):
             return ""
 
 

@@ -145,6 +145,15 @@ def test_a_fault_of_the_val_records_is_told_at_once(paths: RunPaths) -> None:
     assert given_up(paths) == []
 
 
+def test_one_that_the_disk_does_not_give_is_passed_over(paths: RunPaths) -> None:
+    data = paths.checkpoints / "ckpt-10.data-00000-of-00001"
+    data.unlink()
+    data.mkdir()  # read(2) fails, as of a bad sector
+    assert evaluate(paths) == [5, 10, 10, 10, 15, TOTAL]
+    assert (scored(paths), [step for step, _ in given_up(paths)]) == ([5, 15, TOTAL], [10])
+    assert evaluate(paths) == []
+
+
 def test_a_full_disk_is_no_try(paths: RunPaths) -> None:
     for _ in range(attempts.MOST_TRIES + 1):  # as many evaluators
         with pytest.raises(StorageError):

@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.contract import RunPaths
+from launcher.errors import StorageError, UnreadableCheckpointError
 from launcher.evaluate import follow
+from launcher.evaluate.attempts import Attempts
 from launcher.storage import append_jsonl
+from tests.disks import gone
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,21 @@ def test_digest_is_of_all_data_files(tmp_path: Path) -> None:
     assert follow.digest(tmp_path, 100) != one
     with pytest.raises(FileNotFoundError):
         follow.digest(tmp_path, 200)
+
+
+def test_a_disk_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    folder, metrics = RunPaths(tmp_path).checkpoints, tmp_path / "eval.jsonl"
+    folder.mkdir()
+    append_jsonl(metrics, {"step": 100, "sha256": "of before"})
+    with gone(folder):
+        with pytest.raises(StorageError, match="cannot read"):
+            follow.listed_steps(folder)
+        with pytest.raises(StorageError, match="cannot read"):
+            follow.Ledger(metrics, folder).scored([100])
+        with pytest.raises(StorageError, match="cannot read"):
+            Attempts(RunPaths(tmp_path)).begin(100)
+        with pytest.raises(UnreadableCheckpointError, match="ckpt-100: the checkpoint cannot be"):
+            follow.digest(folder, 100)
 
 
 def test_ledger(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Losses:
             Normalizer.BOXES: self._over_boxes,
         }.get(normalizer, self._averaged)
         model._groundtruth_lists = GroundtruthByReplica()
+        _keep_anchors_by_replica(model)
 
     def part(self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]) -> Part:
         """Within a tape, in the replica's context."""
@@ -107,6 +108,22 @@ class GroundtruthByReplica(threading.local, UserDict[str, Any]):
     norm. The OD API keeps the groundtruth in one dictionary of the model: the first replica would
     then compute its loss with the boxes of the last one's images.
     """
+
+
+class _Anchors(threading.local):
+    value: Any = None
+
+
+def _keep_anchors_by_replica(model: Any) -> None:
+    """SSD keeps those of an image's size in an attribute from before its box predictor, with the
+    norms of that, until the loss; replicas whose images have other sizes would share the last ones.
+    An attribute is made a thread's own by its class."""
+    if "_anchors" not in vars(model):  # CenterNet has none; or this is done
+        return
+    anchors = _Anchors()
+    anchors.value = vars(model).pop("_anchors")
+    own = property(lambda _: anchors.value, lambda _, value: setattr(anchors, "value", value))
+    model.__class__ = type(type(model).__name__, (type(model),), {"_anchors": own})
 
 
 @contextmanager

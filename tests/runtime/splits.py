@@ -59,7 +59,15 @@ def runs(folder: Path) -> Iterator[dict[str, Any]]:
     message.model.ssd.freeze_batchnorm = False
     for hyperparams in hyperparams_of(message):
         hyperparams.sync_batch_norm.CopyFrom(hyperparams.batch_norm)
-    yield Trainer(mirrored, message).run("2x16x1 synchronised", batch, 16, "global")
+    head = message.model.ssd.box_predictor.convolutional_box_predictor
+    head.num_layers_before_predictor, head.min_depth, head.max_depth = 1, 16, 16  # with a norm
+    two = Trainer(mirrored, message)
+    yield two.run("2x16x1 synchronised", batch, 16, "global")
+    wide, tall = noise(SIDE - 32, SIDE + 32), noise(SIDE + 32, SIDE - 32)
+    yield {
+        "matches of wide and tall": two.matches(wide, tall),
+        "matches of each": np.concatenate([one.matches(wide), one.matches(tall)]),
+    }
     # The same strategy: two of them in one process number their all-reduces alike.
     yield {"averages": averages(mirrored, folder / "averages")}
 
@@ -128,6 +136,18 @@ def images() -> tuple[dict[str, Any], dict[str, Any]]:
     }
 
 
+def noise(height: int, width: int) -> Any:
+    """Four of `images`' images with objects, in another size."""
+    _, labels = images()
+    chosen = [4, 5, 6, 8]
+    random = np.random.default_rng(0)
+    features = {
+        "image": random.uniform(-1, 1, [len(chosen), height, width, 3]).astype(np.float32),
+        "true_image_shape": np.full([len(chosen), 3], [height, width, 3], np.int32),
+    }
+    return features, {name: value[chosen] for name, value in labels.items()}
+
+
 class Trainer:
     """A model under a strategy, put back to `start` before each run."""
 
@@ -179,6 +199,32 @@ class Trainer:
         assert result.images == IMAGES
         facts = np.array([result.gradient_norm, result.divisor, result.loss])
         return {name: self._gradient(), f"{name} facts": facts}
+
+    def matches(self, *batches: Any) -> Any:
+        """Of each batch, given to a replica each: the divisor that it adds."""
+        import tensorflow as tf
+
+        from launcher.odapi.normalizers import Normalizer
+        from launcher.runtime.losses import Losses
+
+        with self.strategy.scope():
+            losses = Losses(
+                self.model,
+                self.message.train_config,
+                Normalizer.MATCHES,
+                micro_batches=len(batches),
+                training_step=self.done,
+            )
+
+        @tf.function(autograph=False)
+        def counted(batch: Any) -> Any:
+            return self.strategy.run(lambda *images: losses.part(*images).count, args=batch)
+
+        dataset = tf.data.Dataset.from_tensors(batches[0])
+        for batch in batches[1:]:
+            dataset = dataset.concatenate(tf.data.Dataset.from_tensors(batch))
+        data = self.strategy.distribute_datasets_from_function(lambda _: dataset.repeat())
+        return np.array(self.strategy.experimental_local_results(counted(next(iter(data)))))
 
     def od_api(self, name: str, batch: Any, size: int) -> dict[str, Any]:
         """The mean of the gradients that the OD API's own step applies to `size` images each."""

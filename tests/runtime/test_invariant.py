@@ -74,6 +74,13 @@ def test_each_replica_has_its_own_groundtruth_under_synchronised_batch_norm(runs
     assert runs["2x16x1 synchronised facts"][1] == runs["1x32x1 facts"][1]
 
 
+def test_each_replica_has_its_own_anchors_under_synchronised_batch_norm(runs: Runs) -> None:
+    """Those of its images' size, where a resizer lets that vary: they are kept in the model, too."""
+    wide, tall = runs["matches of each"]
+    assert 0 < wide != tall > 0
+    np.testing.assert_array_equal(runs["matches of wide and tall"], [wide, tall])
+
+
 def test_the_averages_of_two_replicas_are_one_in_a_checkpoint(runs: Runs) -> None:
     """A weight is the same in both; of a statistic the mean of what both have counts."""
     weight = change = average = seen = counted = 0.0

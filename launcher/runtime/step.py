@@ -99,9 +99,10 @@ class TrainStep:
 
     def __call__(self, iterator: Any, requests: Requests) -> StepResult:
         asked = tf.constant([float(requests.save), float(requests.stop)])
-        facts, waited = self._step(iterator, asked)
+        (facts, done), waited = self._step(iterator, asked)
         out = self._strategy.experimental_local_results(facts)[0].numpy()
-        step, rate, norm, divisor, total, regularization, own, _, *sums = out.tolist()
+        step = self._strategy.experimental_local_results(done)[0].numpy()
+        rate, norm, divisor, total, regularization, own, _, *sums = out.tolist()
         micro_batches, images, _, *terms, save, stop = sums
         losses = dict(zip(self._terms, terms, strict=False))  # the rest is padding
         if self._config.add_regularization_loss:
@@ -126,7 +127,7 @@ class TrainStep:
         return int(self._step.experimental_get_tracing_count())  # type: ignore[attr-defined]
 
     def _single(self, iterator: Any, asked: tf.Tensor) -> Any:
-        def replica(batch: Any, asked: tf.Tensor, begun: tf.Tensor) -> tf.Tensor:
+        def replica(batch: Any, asked: tf.Tensor, begun: tf.Tensor) -> Any:
             return self._update(self._micro_batch(*batch), asked, begun)
 
         begun = _now()
@@ -137,7 +138,7 @@ class TrainStep:
         def accumulate(batch: Any) -> None:
             self._sums.assign_add(self._micro_batch(*batch))
 
-        def update(asked: tf.Tensor, begun: tf.Tensor) -> tf.Tensor:
+        def update(asked: tf.Tensor, begun: tf.Tensor) -> Any:
             sums = self._sums.read_value()
             self._sums.assign(tf.zeros_like(sums))
             return self._update(sums, asked, begun)
@@ -178,8 +179,11 @@ class TrainStep:
         )
         return tf.concat([tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients], axis=0)
 
-    def _update(self, sums: tf.Tensor, asked: tf.Tensor, begun: tf.Tensor) -> tf.Tensor:
-        """All-reduce once, divide, clip, apply. Returns what `__call__` reads, as one vector.
+    def _update(
+        self, sums: tf.Tensor, asked: tf.Tensor, begun: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """All-reduce once, divide, clip, apply. Returns what `__call__` reads, as one vector, and
+        the steps done: above 2^24 float32, which the vector is of, has not all of them.
 
         `begun` is the time at which the step began, as `_now` tells it.
         """
@@ -216,10 +220,11 @@ class TrainStep:
         self._global_step.assign_add(1)
         if self._averages is not None:
             self._averages.update(self._global_step.read_value())
-        done = tf.cast(self._global_step.read_value(), tf.float32)
         total = tf.reduce_sum(terms) + regularization
-        facts = tf.stack([done, rate, norm, divisor, total, regularization, own, ready])
-        return tf.concat([facts, numbers[: _COUNT + 1], terms, numbers[-asked.shape[0] :]], axis=0)
+        facts = tf.stack([rate, norm, divisor, total, regularization, own, ready])
+        counts, wishes = numbers[: _COUNT + 1], numbers[-asked.shape[0] :]
+        packed = tf.concat([facts, counts, terms, wishes], axis=0)
+        return packed, self._global_step.read_value()
 
 
 def _next(iterator: Any) -> tuple[Any, tf.Tensor]:

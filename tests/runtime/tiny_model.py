@@ -66,7 +66,7 @@ class TinyTraining:
             pass
 
         pipeline: Any = Pipeline()
-        pipeline.train_config = train_config
+        pipeline.train_config = self.config = train_config
         strategy = strategy or tf.distribute.OneDeviceStrategy("/cpu:0")
         with strategy.scope():
             self.done = tf.Variable(

@@ -36,7 +36,7 @@ def _cosine(c: Message, step: int) -> float:
 
 def _exponential(c: Message, step: int) -> float:
     if step < c.burnin_steps:
-        return float(c.burnin_learning_rate or c.initial_learning_rate)
+        return float(max(c.burnin_learning_rate or c.initial_learning_rate, c.min_learning_rate))
     periods = (step - c.burnin_steps) / c.decay_steps
     if c.staircase:
         periods = math.floor(periods)

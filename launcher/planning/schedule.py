@@ -161,8 +161,9 @@ def _shape(kind: str, schedule: Message) -> tuple[float, float, int]:
         peak, warmup = schedule.learning_rate_base, schedule.warmup_steps
         return peak, schedule.warmup_learning_rate if warmup else peak, warmup
     if kind == "exponential_decay_learning_rate":
-        peak, warmup = schedule.initial_learning_rate, schedule.burnin_steps
-        return peak, (schedule.burnin_learning_rate or peak) if warmup else peak, warmup
+        least, warmup = schedule.min_learning_rate, schedule.burnin_steps
+        peak = max(schedule.initial_learning_rate, least)
+        return peak, max(schedule.burnin_learning_rate or peak, least) if warmup else peak, warmup
     if kind == "manual_step_learning_rate":
         first = schedule.initial_learning_rate
         peak = max([first, *(change.learning_rate for change in schedule.schedule)])

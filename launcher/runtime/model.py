@@ -60,7 +60,12 @@ def build_optimizer(
     # True where a file leaves it out. The average is ours (odapi/averages.py), not an optimizer
     # that wraps the recipe's and has no learning rate of its own.
     config.use_moving_average = False
+    rms_prop = pipeline.train_config.optimizer.WhichOneof("optimizer") == "rms_prop_optimizer"
+    if rms_prop:  # the OD API gives its decay to Keras as that of the rate: 1 / (1 + decay x step)
+        config.rms_prop_optimizer.decay = 0
     optimizer, (rate,) = optimizer_builder.build(config, global_step=step)
+    if rms_prop:
+        optimizer.rho = pipeline.train_config.optimizer.rms_prop_optimizer.decay
     optimizer._create_all_weights(variables)
     return optimizer, rate if callable(rate) else lambda: tf.convert_to_tensor(rate)
 

@@ -22,6 +22,9 @@ SCHEDULES = {
     " min_learning_rate: 0.0001 }",
     "smooth exponential": "exponential_decay_learning_rate { initial_learning_rate: 0.04"
     " decay_steps: 40 decay_factor: 0.5 staircase: false }",
+    "exponential with a floor": "exponential_decay_learning_rate { initial_learning_rate: 0.04"
+    " decay_steps: 40 decay_factor: 0.5 burnin_learning_rate: 0.002 burnin_steps: 20"
+    " min_learning_rate: 0.01 }",
     "constant": "constant_learning_rate { learning_rate: 0.3 }",
 }
 STEPS = (0, 1, 12, 24, 25, 26, 54, 55, 56, 89, 90, 91, 119, 120, 150, 299, 300, 301, 5000)

@@ -85,6 +85,12 @@ def test_exponential_decay_is_scaled_whole() -> None:
     assert schedule.decay_factor == pytest.approx(0.95)
 
 
+def test_the_floor_of_an_exponential_decay_is_that_of_its_burn_in_too() -> None:
+    floor = "min_learning_rate: 0.001"
+    facts = facts_of(config(DECAY.replace("min_learning_rate: 1e-05", floor)), PLACE)
+    assert (facts.warmup_learning_rate, facts.learning_rate) == (0.001, 0.004)
+
+
 def test_steps_can_be_scaled_without_the_rates() -> None:
     found = config(COSINE)
     rescale(found, steps=Fraction(1, 2), rates=1, place=PLACE)

@@ -7,6 +7,8 @@ division     replicas x per-replica batch x accumulation, or the nearest valid c
 data         records, label map, counts, classes, weights
 norm         over how many images batch normalization works
 effective    the patched pipeline.config
+own_file     what is in the user's own file and cannot be trained with
+own_input    the same of what it does with the images
 departures   how far a file's numbers are from a reference's
 memory       of one accelerator, by the shapes of a step's tensors
 warnings     what a person should know

@@ -41,7 +41,7 @@ def effective(
             model.num_classes = data.num_classes
     if sync_batch_norm is not None:
         set_sync_batch_norm(pipeline.model, sync_batch_norm)
-    # Meant for TPUs; elsewhere the OD API's own loop clears it, or its input would round the images.
+    # Meant for TPUs, where its input rounds the images; elsewhere the OD API's own loop clears it.
     pipeline.train_config.use_bfloat16 = False
     # Averages are kept by our own worker, under names that the OD API's tools do not know.
     pipeline.train_config.optimizer.use_moving_average = False

@@ -10,6 +10,7 @@ from launcher.planning.effective import average_decay, effective, is_hourglass
 from launcher.planning.freeze import frozen_of
 from launcher.planning.norm import Norm, norm_of, wants_sync
 from launcher.planning.own_file import require_sound
+from launcher.planning.own_input import require_trainable_input
 from launcher.planning.plan import Plan, Role
 from launcher.planning.schedule import Facts, facts_of
 from launcher.planning.source import Source, source_of
@@ -32,6 +33,7 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
         what = "CenterNet's hourglass has no backbone that can be recomputed"
         raise spec.error("train.recompute", what, "Remove the key")
     split = divide(spec, source, workers)
+    require_trainable_input(source, split)
     data = data_of(spec, source)
     fine_tune = fine_tune_of(spec, source)
     sync = wants_sync(spec, source, split)

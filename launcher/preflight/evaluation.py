@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from launcher.odapi.protos import Message
 from launcher.planning.effective import METRICS
+from launcher.planning.own_input import one_shape
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.subject import Subject
 
@@ -195,7 +196,7 @@ def _file_only(subject: Subject) -> Iterator[Finding]:
             cost=Cost("nothing"),
             remedy=f'metrics_set: "{METRICS}" says it',
         )
-    if config.batch_size > 1 and not _one_shape(subject.source.pipeline.model):
+    if config.batch_size > 1 and not one_shape(subject.source.pipeline.model):
         yield Finding(
             name=NAME,
             severity=subject.mended,
@@ -205,14 +206,6 @@ def _file_only(subject: Subject) -> Iterator[Finding]:
             remedy="batch_size: 1 in eval_config, or pad_to_max_dimension: true",
             edits=(f"batch.global_batch={subject.run.batch}",),
         )
-
-
-def _one_shape(model: Message) -> bool:
-    """Whether the resizer gives all images one shape."""
-    resizer = getattr(model, model.WhichOneof("model")).image_resizer
-    if resizer.WhichOneof("image_resizer_oneof") != "keep_aspect_ratio_resizer":
-        return True
-    return bool(resizer.keep_aspect_ratio_resizer.pad_to_max_dimension)
 
 
 def _last(place: str) -> str:

@@ -19,6 +19,7 @@ from object_detection import inputs
 from object_detection.builders import decoder_builder
 from object_detection.core.standard_fields import InputDataFields as Fields
 
+from launcher.errors import ConfigError
 from launcher.odapi import label_map
 from launcher.odapi.protos import Message
 from launcher.records import expand, require_records
@@ -87,6 +88,8 @@ def train_dataset(
     It begins with this worker's images of the step after `first_step`. `step_images` are the
     global batch; None: one element of every worker. `threads` decode; None: one a core. What is
     read ahead is what `serialized` reads, an image or two a thread, and a few batches a GPU.
+
+    Raises ConfigError for augmentation or a reader that the OD API cannot build.
     """
     calls = threads or os.cpu_count() or 1
     ready = _READY * max(1, len(tf.config.list_physical_devices("GPU")))
@@ -127,10 +130,17 @@ def train_dataset(
             .with_options(_options(threads))
         )
 
-    with _dataset_builder(build):
-        return inputs.train_input(
-            pipeline.train_config, pipeline.train_input_reader, pipeline.model, model=model
-        )
+    try:
+        with _dataset_builder(build):
+            return inputs.train_input(
+                pipeline.train_config, pipeline.train_input_reader, pipeline.model, model=model
+            )
+    except (ValueError, KeyError, NotImplementedError) as e:
+        raise ConfigError(
+            f"the Object Detection API cannot make its input ({' '.join(str(e).split())[:200]})",
+            place="pipeline.config, train_config and train_input_reader",
+            remedy="Compare them with a published one: launcher recipes",
+        ) from e
 
 
 def serialized(source: Source, first: int = 0) -> tf.data.Dataset:

@@ -22,21 +22,21 @@ def build_model(pipeline: Message, strategy: tf.distribute.Strategy) -> Any:
     try:
         model = model_builder.build(pipeline.model, is_training=True)
     except (ValueError, KeyError, NotImplementedError) as e:
-        raise ConfigError(
-            f"the Object Detection API cannot build this model ({str(e).strip()[:200]})",
-            place="pipeline.config, model",
-            remedy="Compare it with a published one: launcher recipes",
-        ) from e
+        raise _unusable("build this model", e) from e
     exact_rows.apply(model)
+    height, width = _image_size(pipeline)
 
     def blank_pass() -> None:
         # Inference: a second stage would want boxes to sample from, and batch norm must not move.
         set_training(model, False)
-        images, shapes = model.preprocess(tf.zeros([1, *_image_size(pipeline), 3]))
+        images, shapes = model.preprocess(tf.zeros([1, height, width, 3]))
         model.predict(images, shapes)
 
     # Not in a tf.function, which would trace it twice: while it makes its variables and after.
-    strategy.run(blank_pass)
+    try:
+        strategy.run(blank_pass)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as e:
+        raise _unusable(f"run this model on {height} x {width} pixels", e) from e
     return model
 
 
@@ -68,6 +68,14 @@ def build_optimizer(
         optimizer.rho = pipeline.train_config.optimizer.rms_prop_optimizer.decay
     optimizer._create_all_weights(variables)
     return optimizer, rate if callable(rate) else lambda: tf.convert_to_tensor(rate)
+
+
+def _unusable(what: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the Object Detection API cannot {what} ({' '.join(str(error).split())[:200]})",
+        place="pipeline.config, model",
+        remedy="Compare it with a published one: launcher recipes",
+    )
 
 
 def _image_size(pipeline: Message) -> tuple[int, int]:

@@ -99,9 +99,11 @@ def test_a_batch_of_images_that_differ_in_shape(tmp_path: Path) -> None:
 
     def unpadded(message: Any) -> None:
         change(message)
-        message.model.ssd.image_resizer.keep_aspect_ratio_resizer.pad_to_max_dimension = False
+        resizer = message.model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer
+        resizer.max_dimension, resizer.pad_to_max_dimension = 1024, False
 
-    finding = only(own_file(tmp_path, unpadded), name="evaluation")
+    path = own_file(tmp_path, unpadded, recipe="faster_rcnn_resnet50_v1_640")
+    finding = only(path, "batch.per_replica_batch=1", name="evaluation")
     assert "eval_config.batch_size is 8, images differ in shape" in finding.evidence
 
 

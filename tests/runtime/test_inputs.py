@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from launcher.errors import DataError
+from launcher.errors import ConfigError, DataError
 from launcher.odapi import compat
 from launcher.records import Example, RecordWriter, read_records
 from launcher.records.index import Order, index_records
@@ -145,6 +145,13 @@ def same(one: Any, other: Any) -> bool:
         part.keys() == again.keys() and all(np.array_equal(part[k], again[k]) for k in part)
         for part, again in zip(one, other, strict=True)
     )
+
+
+def test_augmentation_that_the_od_api_cannot_build_is_told(shapes: Path, model: Any) -> None:
+    message = small_recipe(AUGMENTED[0], shapes, side=SIDE, batch=8)
+    message.train_config.data_augmentation_options.add()
+    with pytest.raises(ConfigError, match="cannot make its input .Unknown preprocessing step"):
+        elements(message, model, 1)
 
 
 @pytest.mark.parametrize("recipe", AUGMENTED)

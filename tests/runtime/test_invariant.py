@@ -75,7 +75,7 @@ def test_each_replica_has_its_own_groundtruth_under_synchronised_batch_norm(runs
 
 
 def test_each_replica_has_its_own_anchors_under_synchronised_batch_norm(runs: Runs) -> None:
-    """Those of its images' size, where a resizer lets that vary: they are kept in the model, too."""
+    """Those of its images' size, where a resizer lets that vary; the model keeps them, too."""
     wide, tall = runs["matches of each"]
     assert 0 < wide != tall > 0
     np.testing.assert_array_equal(runs["matches of wide and tall"], [wide, tall])

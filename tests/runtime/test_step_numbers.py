@@ -1,4 +1,4 @@
-"""What a step tells of itself and applies, where float32 or the OD API's own optimizer is another."""
+"""A step's number and rate, where float32 or the OD API's own optimizer would have another."""
 
 from typing import Any
 

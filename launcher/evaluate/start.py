@@ -20,7 +20,7 @@ def start_detector(
 ) -> "Detector":
     """Of the pipeline `model`, for the records `files`. Once in a process."""
     # What a batch needs is at most what training needs for it.
-    batch = max(model.eval_config.batch_size, min(config.per_replica_batch, MAX_BATCH))
+    batch = min(config.per_replica_batch, MAX_BATCH)
     averaged = config.ema_decay is not None
     if averaged:
         say(f"the weights are their moving averages (train.ema_decay {config.ema_decay:g})")

@@ -40,10 +40,11 @@ def _resizer(source: Source) -> Iterator[Problem]:
 
 
 def _shapes(source: Source, split: Split) -> Iterator[Problem]:
+    kind = _resizer_of(source.pipeline.model).WhichOneof(_RESIZER)
     if split.per_replica_batch > 1 and not one_shape(source.pipeline.model):
         yield Problem(
             _place(source, "image_resizer"),
-            f"{_resizer_of(source.pipeline.model).WhichOneof(_RESIZER)} gives images of several shapes, {split.per_replica_batch:,} of which cannot "
+            f"{kind} gives images of several shapes, {split.per_replica_batch:,} of which cannot "
             "be one micro-batch",
             "Set pad_to_max_dimension: true, or batch.per_replica_batch=1 (it accumulates)",
         )

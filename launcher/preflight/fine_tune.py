@@ -116,8 +116,6 @@ def _other_kind(subject: Subject) -> Iterator[Finding]:
     if fine_tune is None or weights is None or weights.roots is None:
         return
     roots, kind = weights.roots, fine_tune.kind
-    if subject.effective.model.WhichOneof("model") == "center_net":
-        return  # takes both kinds from feature_extractor
     wanted, other = ("feature_extractor", "model")
     meant, what = "detection", "a detector"
     if kind != "classification":

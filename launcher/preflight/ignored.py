@@ -76,6 +76,18 @@ def check(subject: Subject) -> Iterator[Finding]:
             "bfloat16", "float32 is trained, as the recipe's rate was not changed for it"
         )
         yield _missed(subject, "use_bfloat16", meant, "is for TPUs")
+    if file.train_config.load_all_detection_checkpoint_vars:
+        meant = Ignored("all of a checkpoint, its heads too", "train.fine_tune_type full does it")
+        yield _missed(subject, "load_all_detection_checkpoint_vars", meant)
+    if file.HasField("graph_rewriter"):
+        yield Finding(
+            name=NAME,
+            severity=Severity.WARNING,
+            place=subject.place_in_file("graph_rewriter"),
+            evidence="graph_rewriter is not read in TensorFlow 2: nothing is trained for 8 bits",
+            cost=Cost("quantized later, it loses more than a model that was trained for it"),
+            remedy="Remove it",
+        )
     yield from _useless(subject, file)
 
 

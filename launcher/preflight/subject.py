@@ -100,11 +100,12 @@ class Subject:
         """Of a flaw that keeps the run itself from the recipe's mAP, where there is one to keep."""
         return Severity.ERROR if self.trains_from_scratch else Severity.WARNING
 
-    def place_in_file(self, section: str, field: str) -> str:
-        """`pipeline.config:152: train_config.batch_size`; no line where it is not written."""
-        line = pipelines.line_below(self.file_text, section, field)
+    def place_in_file(self, section: str, field: str = "") -> str:
+        """`pipeline.config:152: train_config.batch_size`, or a whole section; no line where it is
+        not written."""
+        line = pipelines.line_below(self.file_text, section, field or section)
         name = Path(self.source.file).name if self.source.file else self.source.reference_place
-        dotted = f"{section}.{field}"
+        dotted = f"{section}.{field}" if field else section
         return f"{name}:{line}: {dotted}" if line else f"{name}: {dotted}"
 
     def place_in_spec(self, key: str) -> str:

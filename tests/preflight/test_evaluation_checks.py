@@ -1,5 +1,6 @@
 """evaluation and ignored-fields: what a file says and nobody does."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,20 @@ def test_fields_that_tensorflow_2_does_not_read(
     assert finding.severity is severity
     assert finding.evidence.startswith(f"{field} is not read in TensorFlow 2")
     assert finding.place.endswith(f": train_config.{field}")
+
+
+def test_those_that_mean_another_model(tmp_path: Path) -> None:
+    def change(message: Any) -> None:
+        useless(message)
+        message.train_config.load_all_detection_checkpoint_vars = True
+        message.graph_rewriter.quantization.delay = 48_000
+
+    heads, eight_bits = found(own_file(tmp_path, change), name="ignored-fields")
+    assert heads.place.endswith(": train_config.load_all_detection_checkpoint_vars")
+    assert heads.remedy == "Here train.fine_tune_type full does it"
+    assert eight_bits.severity is Severity.WARNING
+    assert eight_bits.evidence.startswith("graph_rewriter is not read in TensorFlow 2")
+    assert re.search(r"^pipeline.config:\d+: graph_rewriter$", eight_bits.place)
 
 
 def useless(message: Any) -> None:

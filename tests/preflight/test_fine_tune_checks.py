@@ -122,18 +122,13 @@ def test_a_detector_s_weights_are_no_classifier_s(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("recipe", ["efficientdet_d3", "centernet_resnet101_v1_fpn_512"])
 @pytest.mark.parametrize("kind", ["detection", "full"])
-def test_a_classifier_s_weights_are_no_detector_s(tmp_path: Path, kind: str) -> None:
+def test_a_classifier_s_weights_are_no_detector_s(tmp_path: Path, kind: str, recipe: str) -> None:
     prefix = classifier(tmp_path / "w")
-    finding = found(spec_of(tmp_path, prefix, kind), name=NAME)[0]
+    finding = found(spec_of(tmp_path, prefix, kind, recipe), name=NAME)[0]
     assert finding.evidence == f"{prefix} is a classifier's: as {kind} it restores nothing"
     assert finding.edits[1] == "train.fine_tune_type=classification"
-
-
-def test_a_centernet_takes_both_from_one_place(tmp_path: Path) -> None:
-    prefix = classifier(tmp_path / "w")
-    spec = spec_of(tmp_path, prefix, "detection", "centernet_resnet101_v1_fpn_512")
-    assert all("restores nothing" not in f.evidence for f in found(spec, name=NAME))
 
 
 def test_other_weights_have_their_names_told(tmp_path: Path) -> None:
@@ -216,7 +211,7 @@ def test_a_detector_s_weights_at_the_rate_for_a_backbone(
 
 
 def test_a_recipe_that_starts_from_a_detector_keeps_its_rate(tmp_path: Path) -> None:
-    prefix = weights(tmp_path / "w", "feature_extractor/a")
+    prefix = weights(tmp_path / "w", "model/_feature_extractor/a")
     spec = spec_of(tmp_path, prefix, "detection", "centernet_hourglass104_1024")
     assert found(spec, name=NAME) == []
 

@@ -150,7 +150,7 @@ def same(one: Any, other: Any) -> bool:
 def test_augmentation_that_the_od_api_cannot_build_is_told(shapes: Path, model: Any) -> None:
     message = small_recipe(AUGMENTED[0], shapes, side=SIDE, batch=8)
     message.train_config.data_augmentation_options.add()
-    with pytest.raises(ConfigError, match="cannot make its input .Unknown preprocessing step"):
+    with pytest.raises(ConfigError, match=r"cannot make its input .Unknown preprocessing step"):
         elements(message, model, 1)
 
 

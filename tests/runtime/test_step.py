@@ -80,7 +80,7 @@ def test_a_model_that_cannot_take_its_images_is_told(shapes: Path) -> None:
     message = demo_pipeline(shapes, batch=4, steps=4)
     resizer = message.model.ssd.image_resizer.fixed_shape_resizer
     resizer.height, resizer.width = 16, 32
-    with pytest.raises(ConfigError, match="cannot run this model on 16 x 32 pixels .* recipes$"):
+    with pytest.raises(ConfigError, match=r"cannot run this model on 16 x 32 pixels .* recipes$"):
         steps_of(message, per_replica_batch=4, count=1)
 
 

@@ -5,16 +5,19 @@ and when that process is gone, however it ended, the lock is free.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from pathlib import Path
 
 from launcher.contract import RunPaths
-from launcher.storage import storage_error
+from launcher.errors import StorageError
+from launcher.storage import RUN_DIR, read_error, storage_error, tried_again
 
 _PROBE_SECONDS = 0.5
 """Someone who only looks whether the lock is held holds it for an instant: try again."""
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 class RunLock:
@@ -26,9 +29,11 @@ class RunLock:
     def acquire(cls, root: Path) -> "RunLock | None":
         """Makes the folder where it is missing. None when another process holds the lock.
 
-        Raises StorageError when the folder cannot be written.
+        Raises StorageError when the folder cannot be written, or its file system has no locks; what
+        was made for it is removed then.
         """
         path = RunPaths(root).lock
+        new_root, new_lock = (not os.path.lexists(made) for made in (root, path))
         deadline = time.monotonic() + _PROBE_SECONDS
         while True:
             try:
@@ -39,7 +44,7 @@ class RunLock:
                     continue  # deleted between the two calls
                 raise storage_error(e, root) from e
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(fd, fcntl.LOCK_EX)
             except BlockingIOError:
                 os.close(fd)
                 if time.monotonic() > deadline:
@@ -48,7 +53,12 @@ class RunLock:
                 continue
             except OSError as e:
                 os.close(fd)
-                raise storage_error(e, path) from e
+                with contextlib.suppress(OSError):
+                    if new_lock:
+                        path.unlink()
+                    if new_root:
+                        root.rmdir()
+                raise (_no_locks(e, path) or storage_error(e, path)) from e
             if _is_at(fd, path):
                 return cls(root, fd)
             os.close(fd)  # someone deleted the folder meanwhile
@@ -74,18 +84,40 @@ class RunLock:
 
 
 def is_held(root: Path) -> bool:
-    """Whether a supervisor (or a submit in progress) has this run."""
+    """Whether a supervisor (or a submit in progress) has this run.
+
+    Raises StorageError when nobody can tell: a run that goes on must not be taken for a lost one.
+    """
+    path = RunPaths(root).lock
     try:
-        fd = os.open(RunPaths(root).lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        fd = tried_again(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as e:
+        raise read_error(e, path) from e
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _lock(fd, fcntl.LOCK_SH)
     except BlockingIOError:
         return True
+    except OSError as e:
+        raise (_no_locks(e, path) or read_error(e, path)) from e
     finally:
         os.close(fd)
     return False
+
+
+def _lock(fd: int, kind: int) -> None:
+    tried_again(lambda: fcntl.flock(fd, kind | fcntl.LOCK_NB))
+
+
+def _no_locks(error: OSError, path: Path) -> StorageError | None:
+    if error.errno not in _NO_LOCKS:
+        return None
+    return StorageError(
+        f"its file system has no locks (flock: {error.strerror})",
+        place=str(path),
+        remedy=f"Mount it with locks, as Lustre with -o flock, or {RUN_DIR}",
+    )
 
 
 def _is_at(fd: int, path: Path) -> bool:

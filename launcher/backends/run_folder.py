@@ -11,7 +11,7 @@ from launcher.backends.base import RunStatus, log_attempts
 from launcher.backends.status import read_status, true_status
 from launcher.contract import RunPaths
 from launcher.errors import UsageError
-from launcher.storage import storage_error
+from launcher.storage import reading, storage_error
 
 
 def is_run(root: Path) -> bool:
@@ -93,8 +93,9 @@ def running(status: RunStatus) -> UsageError:
 
 
 def contents(root: Path) -> list[Path]:
-    """All but the lock."""
-    return [path for path in root.iterdir() if path != RunPaths(root).lock]
+    """All but the lock. Raises StorageError."""
+    with reading(root):
+        return [path for path in root.iterdir() if path != RunPaths(root).lock]
 
 
 def empty(root: Path) -> None:

@@ -56,11 +56,14 @@ def main() -> int:
     if lock is None:
         log(f"error: {root}: another supervisor has this run")
         return 1
-    supervisor = LocalSupervisor(render.LocalJob.read(root / render.JOB_FILE), lock)
+    job = render.LocalJob.read(root / render.JOB_FILE)
+    supervisor = LocalSupervisor(job, lock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.on_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     supervisor.run()
+    if not lock.lost:  # else the folder is another run's by now
+        orphans.forget(job.paths)
     return 0
 
 

@@ -3,23 +3,22 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.backends import lock, orphans, run_folder
+from launcher.backends import orphans, run_folder, stopping
 from launcher.backends.base import JobHandle, RunStatus
 from launcher.backends.files import write_files
-from launcher.backends.lock import RunLock
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
-from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
+from launcher.backends.processes import child_env, free_hosts
 from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_last, write_pending
 from launcher.contract import Reason, RunPaths, State
-from launcher.errors import ConfigError, RunFailedError, StorageError
+from launcher.errors import RunFailedError, StorageError
 from launcher.render import local as render
 from launcher.storage import storage_error
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 30.0
 _REAP_SECONDS = 10.0
-_CANCEL_MARGIN_SECONDS = 60.0
-"""Beyond the time that workers have for their checkpoint: the supervisor's own steps."""
 
 
 class LocalBackend:
@@ -102,7 +99,7 @@ def start(
     """
     root = job.paths.root
     run_folder.check_name(root, resume, replace)
-    held = RunLock.acquire(root)
+    held = RunLock.acquire(root, Work.SUBMIT)
     if held is None:
         raise run_folder.running_error(root)
     try:
@@ -141,41 +138,17 @@ def start(
 
 
 def cancel(root: Path, timeout: float | None = None) -> bool:
-    """SIGTERM to the supervisor, and wait until all is gone; after `timeout` a second one, which
-    does not wait for checkpoints any more. False when the run had ended already."""
-    if not lock.is_held(root):
-        _reap(root)
-        orphans.reap(RunPaths(root))
-        return False
-    seconds = _patience(root) if timeout is None else timeout
-    signalled: int | None = None
-    for patience in (seconds, _CANCEL_MARGIN_SECONDS):
-        deadline = time.monotonic() + patience
-        while lock.is_held(root):
-            status = read_status(root)
-            pid = status.supervisor_pid if status and not status.state.ended else None
-            if pid is not None and signalled is None:
-                _terminate(pid)
-                signalled = pid
-            if time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        else:
-            _reap(root)
-            return True
-        signalled = None
-    raise RunFailedError(
-        "the run does not end",
-        place=root.name,
-        remedy=f"See `launcher logs {root.name} supervisor`",
-    )
+    """As stopping.cancel."""
+    was_running = stopping.cancel(root, timeout)
+    _reap(root)
+    return was_running
 
 
 def delete(root: Path) -> bool:
     if not os.path.lexists(root):
         return False
     run_folder.check_is_run(root)
-    held = RunLock.acquire(root)
+    held = RunLock.acquire(root, Work.DELETE)
     if held is None:
         raise run_folder.running_error(root)
     try:
@@ -221,16 +194,3 @@ def _reap(root: Path) -> None:
     if supervisor := _supervisors.pop(root, None):
         with contextlib.suppress(subprocess.TimeoutExpired):
             supervisor.wait(_REAP_SECONDS)
-
-
-def _patience(root: Path) -> float:
-    try:
-        job = render.LocalJob.read(root / render.JOB_FILE)
-    except ConfigError:
-        return _CANCEL_MARGIN_SECONDS
-    return job.stop_seconds + _CANCEL_MARGIN_SECONDS
-
-
-def _terminate(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)

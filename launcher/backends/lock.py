@@ -1,23 +1,48 @@
 """The lock of a run's folder: held by the supervisor, so that a name runs once.
 
 flock belongs to the open file: `submit` takes it and hands the file to the supervisor it starts,
-and when that process is gone, however it ended, the lock is free.
+and when that process is gone, however it ended, the lock is free. Who holds it says so in the
+file; what it says of a lock that is free is of the one before.
 """
 
 import contextlib
 import errno
 import fcntl
+import json
 import os
+import socket
 import time
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from launcher.contract import RunPaths
 from launcher.errors import StorageError
-from launcher.storage import RUN_DIR, read_error, storage_error, tried_again
+from launcher.storage import RUN_DIR, peek_json, read_error, storage_error, tried_again
 
 _PROBE_SECONDS = 0.5
 """Someone who only looks whether the lock is held holds it for an instant: try again."""
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+
+
+class Work(StrEnum):
+    """What the lock is held for."""
+
+    SUBMIT = "submit"
+    SUPERVISE = "supervise"
+    EVALUATE = "evaluate"
+    CANCEL = "cancel"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Holder:
+    pid: int
+    host: str
+    work: Work
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} on {self.host}" if self.host else f"pid {self.pid}"
 
 
 class RunLock:
@@ -26,7 +51,7 @@ class RunLock:
         self.fd = fd
 
     @classmethod
-    def acquire(cls, root: Path) -> "RunLock | None":
+    def acquire(cls, root: Path, work: Work) -> "RunLock | None":
         """Makes the folder where it is missing. None when another process holds the lock.
 
         Raises StorageError when the folder cannot be written, or its file system has no locks; what
@@ -60,7 +85,9 @@ class RunLock:
                         root.rmdir()
                 raise (_no_locks(e, path) or storage_error(e, path)) from e
             if _is_at(fd, path):
-                return cls(root, fd)
+                held = cls(root, fd)
+                held.tell(work)
+                return held
             os.close(fd)  # someone deleted the folder meanwhile
 
     @classmethod
@@ -68,6 +95,15 @@ class RunLock:
         """The lock as the process that started this one left it open."""
         os.set_inheritable(fd, False)
         return cls(root, fd)
+
+    def tell(self, work: Work) -> None:
+        """Who holds it, for those who find it held. A full disk does not take that."""
+        value = {"pid": os.getpid(), "host": socket.gethostname(), "work": work}
+        text = json.dumps(value).encode()
+        with contextlib.suppress(OSError):
+            os.pwrite(self.fd, text, 0)
+            os.ftruncate(self.fd, len(text))
+            os.fsync(self.fd)  # for readers on other machines: it stays open
 
     @property
     def lost(self) -> bool:
@@ -104,6 +140,15 @@ def is_held(root: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def holder(root: Path) -> Holder | None:
+    """Of a lock that is held; None where it does not say."""
+    data = peek_json(RunPaths(root).lock)
+    try:
+        return Holder(int(data["pid"]), str(data["host"]), Work(data["work"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _lock(fd: int, kind: int) -> None:

@@ -228,13 +228,13 @@ def test_delete_refuses_a_running_one_and_is_idempotent(make_job: MakeJob, start
 
 def test_lock_of_a_deleted_folder_is_no_lock(tmp_path: Path) -> None:
     root = tmp_path / "demo"
-    first = lock.RunLock.acquire(root)
+    first = lock.RunLock.acquire(root, lock.Work.SUBMIT)
     assert first is not None
     assert lock.is_held(root)
     shutil.rmtree(root)
-    second = lock.RunLock.acquire(root)
+    second = lock.RunLock.acquire(root, lock.Work.SUBMIT)
     assert second is not None
-    assert lock.RunLock.acquire(root) is None
+    assert lock.RunLock.acquire(root, lock.Work.SUBMIT) is None
     second.release()
     assert not lock.is_held(root)
     first.release()

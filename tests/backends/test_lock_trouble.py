@@ -32,7 +32,7 @@ from launcher.backends import lock
 from launcher.errors import StorageError
 try:
     print(getattr(lock, sys.argv[1])(Path(sys.argv[2])) if sys.argv[1] == "is_held"
-          else lock.RunLock.acquire(Path(sys.argv[2])))
+          else lock.RunLock.acquire(Path(sys.argv[2]), lock.Work.SUBMIT))
 except StorageError as e:
     print(e)
 """

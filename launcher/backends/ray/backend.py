@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.backends import run_folder
 from launcher.backends.base import JobHandle, RunStatus
 from launcher.backends.files import write_files
-from launcher.backends.lock import RunLock
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
 from launcher.backends.ray import address, channel, ending, fit, head, rescore, submission
 from launcher.backends.ray.rest import Dashboard
@@ -72,7 +72,7 @@ class RayBackend:
             job = _job(plan, plans, plan.name, chosen.url, gpus)
             if wait := fit.crowded(dashboard, job, plan):
                 say(f"warning: {plan.name}: {wait}")
-        held = RunLock.acquire(plan.root)
+        held = RunLock.acquire(plan.root, Work.SUBMIT)
         if held is None:
             raise run_folder.running_error(plan.root)
         try:

@@ -76,7 +76,8 @@ def submit(
 ) -> JobHandle:
     """Start the run and return at once; the run outlives this process.
 
-    resume: continue a run of this name that has ended, from its checkpoints. replace: delete it
+    resume: continue a run of this name that has ended, from its checkpoints; where there is none
+    yet, it is started as any other. replace: delete it
     and start anew. A running name is refused in any case (UsageError). force: in spite of what the
     preflight finds (PreflightError). Raises SpecError when data is missing, or when the run to
     resume has another spec (allow_change: unless what differs is safe), DataError when it is
@@ -93,6 +94,8 @@ class Prepared:
 
     plan: Plan
     report: Report | None
+    notes: tuple[str, ...] = ()
+    """What else the user should know before it starts."""
 
 
 def prepare(
@@ -106,20 +109,23 @@ def prepare(
     """All that `submit` does before it starts anything: check, and draw data.synthetic."""
     made, backend = plan(spec), _backend(spec)
     backend.check(made, resume=resume, replace=replace)
-    if resume:
-        made = resuming.as_it_was(made, allow_change, backend.folder(made))
+    before = resuming.read_planned(backend.folder(made)) if resume else None
+    if before is not None:
+        made = resuming.as_it_was(made, allow_change, before)
     seen = backend.sees_data(made)
     if seen:
         draw(spec)
         if problems := planning.missing_data(spec):
             raise SpecError(problems)
         precheck.check_records(made)
-    if resume:
+    if before is not None:
         return Prepared(made, None)
     report = preflight.check(made, Options(data=seen))
     if report.errors and not force:
         raise PreflightError([*map(_problem, report.errors)])
-    return Prepared(made, report)
+    new = f"{made.name}: there is no plan of an earlier run in {backend.folder(made)}: --resume"
+    notes = (f"{new} checks and submits it as a new one",) if resume else ()
+    return Prepared(made, report, notes)
 
 
 def check_start(spec: JobSpec, *, replace: bool = False) -> None:

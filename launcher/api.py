@@ -21,7 +21,6 @@ from launcher.preflight.mend import Mended
 from launcher.preflight.run import Report
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
-from launcher.storage import write_json
 
 __all__ = [
     "check", "check_start", "cluster_runs", "dashboard", "delete", "draw",
@@ -123,9 +122,10 @@ def prepare(
     report = preflight.check(made, Options(data=seen))
     if report.errors and not force:
         raise PreflightError([*map(_problem, report.errors)])
+    if not resume:
+        return Prepared(made, report)
     new = f"{made.name}: there is no plan of an earlier run in {backend.folder(made)}: --resume"
-    notes = (f"{new} checks and submits it as a new one",) if resume else ()
-    return Prepared(made, report, notes)
+    return Prepared(made, report, (f"{new} checks and submits it as a new one",))
 
 
 def check_start(spec: JobSpec, *, replace: bool = False) -> None:
@@ -134,11 +134,10 @@ def check_start(spec: JobSpec, *, replace: bool = False) -> None:
 
 
 def start(made: Prepared, *, resume: bool = False, replace: bool = False) -> JobHandle:
-    """Start a plan that was prepared."""
+    """Start a plan that was prepared. Raises as `submit`."""
     spec = made.plan.spec
-    handle = _backend(spec).submit(made.plan, resume=resume, replace=replace)
-    if made.report is not None:
-        write_json(handle.paths.check, made.report.to_json())
+    found = made.report.to_json() if made.report else None
+    handle = _backend(spec).submit(made.plan, resume=resume, replace=replace, found=found)
     backend = handle.backend
     registry.remember(handle.name, handle.root, backend.name, backend.where(made.plan))
     return handle

@@ -86,8 +86,15 @@ class Backend(Protocol):
     def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
         """Raise what `submit` would raise, as far as it can be known before: nothing is written."""
 
-    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> "JobHandle":
-        """Start the run and return at once.
+    def submit(
+        self,
+        plan: "Plan",
+        *,
+        resume: bool = False,
+        replace: bool = False,
+        found: dict[str, Any] | None = None,
+    ) -> "JobHandle":
+        """Start the run and return at once. `found` by the preflight becomes its check.json.
 
         Raises UsageError when the name is running, or has ended and neither `resume` (continue
         from its checkpoints) nor `replace` (delete it first) is given; StorageError when the

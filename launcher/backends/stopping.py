@@ -28,7 +28,7 @@ def cancel(root: Path, timeout: float | None = None) -> bool:
 
     Raises UsageError when whoever has the run cannot be asked from here.
     """
-    if not lock.is_held(root) and _end_leftovers(root):
+    if not lock.is_held(root) and end_leftovers(root):
         return False
     seconds = _patience(root) if timeout is None else timeout
     for patience in (seconds, _MARGIN_SECONDS):
@@ -41,7 +41,7 @@ def cancel(root: Path, timeout: float | None = None) -> bool:
     )
 
 
-def _end_leftovers(root: Path) -> bool:
+def end_leftovers(root: Path) -> bool:
     """What a killed supervisor left behind. False when someone has the run by now."""
     paths = RunPaths(root)
     if not orphans.left(paths):

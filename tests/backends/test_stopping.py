@@ -135,24 +135,25 @@ def test_a_run_that_is_being_scored_is_told_at_once(make_job: MakeJob, start: St
         [sys.executable, "-c", "import sys, pathlib; from launcher.backends import rescore; "
          "rescore.rescore(pathlib.Path(sys.argv[1]))", str(root)]
     )  # fmt: skip
-    appears(root / "scoring")
-    told = (
-        f"demo: is being scored by `launcher evaluate` (pid {scoring.pid} on "
-        f"{os.uname().nodename}). Wait until that has ended, or stop it there with Ctrl-C"
-    )
-    began = time.monotonic()
-    for action in (
-        lambda: local.cancel(root),
-        lambda: local.delete(root),
-        lambda: start(job, resume=True),
-        lambda: rescore(root),
-    ):
-        with pytest.raises(UsageError) as caught:
-            action()
-        assert str(caught.value) == told
-    assert time.monotonic() - began < 10
-    (root / "go").touch()
-    assert scoring.wait(20) == 0
+    try:
+        appears(root / "scoring")
+        began = time.monotonic()
+        for action in (
+            lambda: local.cancel(root),
+            lambda: local.delete(root),
+            lambda: start(job, resume=True),
+            lambda: rescore(root),
+        ):
+            with pytest.raises(UsageError) as caught:
+                action()
+            assert str(caught.value) == (
+                f"demo: is being scored by `launcher evaluate` (pid {scoring.pid} on "
+                f"{os.uname().nodename}). Wait until that has ended, or stop it there with Ctrl-C"
+            )
+        assert time.monotonic() - began < 10
+    finally:
+        (root / "go").touch()
+        assert scoring.wait(20) == 0
 
 
 def killed(root: Path) -> None:
@@ -208,7 +209,7 @@ def test_leftovers_are_ended_with_the_lock_or_not_at_all(make_job: MakeJob, star
     held = RunLock.acquire(root, Work.SUBMIT)
     assert held is not None
     left = orphans.left(RunPaths(root))
-    assert not stopping._end_leftovers(root)
+    assert not stopping.end_leftovers(root)
     assert orphans.left(RunPaths(root)) == left
     held.release()
     assert not local.cancel(root), "it had ended"

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.backends import local
+from launcher.backends.status import true_status
+
 Submit = Callable[..., "subprocess.CompletedProcess[str]"]
 Scripts = Callable[[str, str], None]
 
@@ -137,3 +140,23 @@ def test_what_was_never_submitted_is_checked(
     )
     assert (told in done.stderr.splitlines()) is bool(option)
     assert (work / "runs" / "demo" / "check.json").is_file()
+
+
+def test_what_cannot_be_written_is_told_before_anything_starts(
+    env: dict[str, str], work: Path, spec_file: Path, submit_argv: list[str], scripts: Scripts
+) -> None:
+    scripts("forever()", "forever()")
+    root = work / "runs" / "demo"
+    (root / "check.json").mkdir(parents=True)
+    (root / "lock").touch()
+    done = subprocess.run(
+        [*submit_argv, "--resume", "--detach"],
+        cwd=work, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    now = true_status(root)
+    local.cancel(root)  # for a test that fails
+    assert done.returncode == 1
+    said = f"error: {root / 'check.json'}: cannot write (Is a directory)"
+    assert done.stderr.splitlines()[-1].startswith(said)
+    assert now.state.ended
+    assert not (root / "logs").exists()

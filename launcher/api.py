@@ -21,7 +21,6 @@ from launcher.preflight.mend import Mended
 from launcher.preflight.run import Report
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec import load as load_spec
-from launcher.storage import write_json
 
 __all__ = [
     "check", "check_start", "cluster_runs", "dashboard", "delete", "draw",
@@ -76,7 +75,8 @@ def submit(
 ) -> JobHandle:
     """Start the run and return at once; the run outlives this process.
 
-    resume: continue a run of this name that has ended, from its checkpoints. replace: delete it
+    resume: continue a run of this name that has ended, from its checkpoints; where there is none
+    yet, it is started as any other. replace: delete it
     and start anew. A running name is refused in any case (UsageError). force: in spite of what the
     preflight finds (PreflightError). Raises SpecError when data is missing, or when the run to
     resume has another spec (allow_change: unless what differs is safe), DataError when it is
@@ -93,6 +93,8 @@ class Prepared:
 
     plan: Plan
     report: Report | None
+    notes: tuple[str, ...] = ()
+    """What else the user should know before it starts."""
 
 
 def prepare(
@@ -106,20 +108,24 @@ def prepare(
     """All that `submit` does before it starts anything: check, and draw data.synthetic."""
     made, backend = plan(spec), _backend(spec)
     backend.check(made, resume=resume, replace=replace)
-    if resume:
-        made = resuming.as_it_was(made, allow_change, backend.folder(made))
+    before = resuming.read_planned(backend.folder(made)) if resume else None
+    if before is not None:
+        made = resuming.as_it_was(made, allow_change, before)
     seen = backend.sees_data(made)
     if seen:
         draw(spec)
         if problems := planning.missing_data(spec):
             raise SpecError(problems)
         precheck.check_records(made)
-    if resume:
+    if before is not None:
         return Prepared(made, None)
     report = preflight.check(made, Options(data=seen))
     if report.errors and not force:
         raise PreflightError([*map(_problem, report.errors)])
-    return Prepared(made, report)
+    if not resume:
+        return Prepared(made, report)
+    new = f"{made.name}: there is no plan of an earlier run in {backend.folder(made)}: --resume"
+    return Prepared(made, report, (f"{new} checks and submits it as a new one",))
 
 
 def check_start(spec: JobSpec, *, replace: bool = False) -> None:
@@ -128,11 +134,10 @@ def check_start(spec: JobSpec, *, replace: bool = False) -> None:
 
 
 def start(made: Prepared, *, resume: bool = False, replace: bool = False) -> JobHandle:
-    """Start a plan that was prepared."""
+    """Start a plan that was prepared. Raises as `submit`."""
     spec = made.plan.spec
-    handle = _backend(spec).submit(made.plan, resume=resume, replace=replace)
-    if made.report is not None:
-        write_json(handle.paths.check, made.report.to_json())
+    found = made.report.to_json() if made.report else None
+    handle = _backend(spec).submit(made.plan, resume=resume, replace=replace, found=found)
     backend = handle.backend
     registry.remember(handle.name, handle.root, backend.name, backend.where(made.plan))
     return handle

@@ -7,12 +7,13 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from launcher.errors import StorageError, write_remedy
 
+Done = TypeVar("Done")
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -29,14 +30,23 @@ def write_text(path: Path, text: str, elsewhere: str = RUN_DIR) -> None:
 
     Raises StorageError when the disk is full or the place cannot be written, nor a moment later.
     """
-    for tries in range(1, _TRIES + 1):
+    try:
+        tried_again(lambda: _write_whole(path, text))
+    except OSError as e:
+        raise storage_error(e, path, elsewhere) from e
+
+
+def tried_again(action: Callable[[], Done]) -> Done:
+    """What `action` returns, now or a moment later where a network file system's trouble may be
+    over by then. Raises its last OSError."""
+    for _ in range(1, _TRIES):
         try:
-            return _write_whole(path, text)
+            return action()
         except OSError as e:
-            if e.errno not in _PASSING or tries == _TRIES:
-                raise storage_error(e, path, elsewhere) from e
+            if e.errno not in _PASSING:
+                raise
         time.sleep(_AGAIN_SECONDS)
-    return None
+    return action()
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -76,16 +86,12 @@ def write_json(path: Path, value: Any, elsewhere: str = RUN_DIR) -> None:
 def read_text(path: Path) -> str | None:
     """None when there is no such file yet. Raises StorageError when it cannot be read, nor a moment
     later."""
-    for tries in range(1, _TRIES + 1):
-        try:
-            return path.read_text(errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as e:
-            if e.errno not in _PASSING or tries == _TRIES:
-                raise _read_error(e, path) from e
-        time.sleep(_AGAIN_SECONDS)
-    return None
+    try:
+        return tried_again(lambda: path.read_text(errors="replace"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise read_error(e, path) from e
 
 
 @contextlib.contextmanager
@@ -97,7 +103,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as e:
-        raise _read_error(e, path) from e
+        raise read_error(e, path) from e
 
 
 def read_json(path: Path) -> Any:
@@ -151,7 +157,8 @@ def is_passing(error: StorageError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
 
 
-def _read_error(error: OSError, path: Path) -> StorageError:
+def read_error(error: OSError, path: Path) -> StorageError:
+    """The one message for anything that cannot be read."""
     return StorageError(
         f"cannot read ({error.strerror or error})",
         place=str(path),

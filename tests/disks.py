@@ -1,8 +1,12 @@
-"""File systems that fail as real ones do: a full one, and one whose server has gone."""
+"""File systems that fail as real ones do: a full one, one whose server has gone, one without
+locks."""
 
 import contextlib
+import ctypes
 import os
+import platform
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,3 +46,20 @@ def gone(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def without_flock(code: int) -> None:
+    """The kernel refuses flock to this process from now on with the error `code`, as it does for
+    files of a file system without locks: for subprocess's preexec_fn."""
+    number = {"x86_64": 73, "aarch64": 32}[platform.machine()]
+    steps = (
+        (0x20, 0, 0, 0),  # load the number of the system call
+        (0x15, 0, 1, number),  # another one: skip the next step
+        (0x06, 0, 0, 0x00050000 | code),  # SECCOMP_RET_ERRNO
+        (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    described = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, described, 0, 0):
+        raise OSError(ctypes.get_errno(), "this kernel has no seccomp")

@@ -1,14 +1,16 @@
 """What every backend offers, and the handle that a submitted run is held by."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from launcher.contract import Reason, RunPaths, State
+from launcher.errors import StorageError
 from launcher.report.results import Results, read_results
+from launcher.storage import is_passing, reading
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -84,8 +86,15 @@ class Backend(Protocol):
     def check(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> None:
         """Raise what `submit` would raise, as far as it can be known before: nothing is written."""
 
-    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> "JobHandle":
-        """Start the run and return at once.
+    def submit(
+        self,
+        plan: "Plan",
+        *,
+        resume: bool = False,
+        replace: bool = False,
+        found: dict[str, Any] | None = None,
+    ) -> "JobHandle":
+        """Start the run and return at once. `found` by the preflight becomes its check.json.
 
         Raises UsageError when the name is running, or has ended and neither `resume` (continue
         from its checkpoints) nor `replace` (delete it first) is given; StorageError when the
@@ -129,10 +138,31 @@ class JobHandle:
     def status(self) -> RunStatus:
         return self.backend.status(self.root)
 
+    def look(
+        self, tell: Callable[[str], None] = lambda text: None, deadline: float | None = None
+    ) -> RunStatus:
+        """Its status, for who looks again and again: waits while a network file system does not
+        answer, until `deadline` by the monotonic clock. `tell` hears of that once.
+
+        Raises StorageError when the folder cannot be read for another reason.
+        """
+        told = ""
+        while True:
+            try:
+                return self.status()
+            except StorageError as e:
+                late = deadline is not None and time.monotonic() > deadline
+                if late or not is_passing(e):
+                    raise
+                if str(e) != told:
+                    told = str(e)
+                    tell(told)
+            time.sleep(_POLL_SECONDS)
+
     def wait(self, timeout: float | None = None) -> RunStatus:
         """Until the run has ended. Raises TimeoutError after `timeout` seconds; it goes on then."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not (status := self.status()).state.ended:
+        while not (status := self.look(deadline=deadline)).state.ended:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} is {status.state} after {timeout:g} s")
             time.sleep(_POLL_SECONDS)
@@ -167,6 +197,8 @@ class JobHandle:
 
 
 def log_attempts(paths: RunPaths) -> list[int]:
-    """The attempts that have logs, in order."""
-    found = (p.name.removeprefix("attempt-") for p in (paths.root / "logs").glob("attempt-*"))
+    """The attempts that have logs, in order. Raises StorageError."""
+    folder = paths.root / "logs"
+    with reading(folder):
+        found = [path.name.removeprefix("attempt-") for path in folder.glob("attempt-*")]
     return sorted(int(text) for text in found if text.isdecimal())

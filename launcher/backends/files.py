@@ -6,6 +6,11 @@ from typing import Any
 from launcher.storage import write_json, write_text
 
 
+def with_check(files: dict[str, Any], found: dict[str, Any] | None) -> dict[str, Any]:
+    """And what the preflight found, where it looked."""
+    return files if found is None else {**files, "check.json": found}
+
+
 def write_files(root: Path, files: dict[str, Any]) -> None:
     """Text as it is, other values as JSON. Raises StorageError."""
     for name, content in files.items():

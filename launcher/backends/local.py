@@ -10,26 +10,25 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.backends import lock, orphans, run_folder
+from launcher.backends import orphans, run_folder, stopping
 from launcher.backends.base import JobHandle, RunStatus
-from launcher.backends.files import write_files
-from launcher.backends.lock import RunLock
+from launcher.backends.files import with_check, write_files
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
-from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
+from launcher.backends.processes import child_env, free_hosts
 from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_last, write_pending
 from launcher.contract import Reason, RunPaths, State
-from launcher.errors import ConfigError, RunFailedError, StorageError
+from launcher.errors import RunFailedError, StorageError
 from launcher.render import local as render
-from launcher.storage import storage_error
+from launcher.storage import is_passing, storage_error
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
+"""A Python whose packages lie on a network file system takes long to import them the first time."""
 _REAP_SECONDS = 10.0
-_CANCEL_MARGIN_SECONDS = 60.0
-"""Beyond the time that workers have for their checkpoint: the supervisor's own steps."""
 
 
 class LocalBackend:
@@ -56,10 +55,18 @@ class LocalBackend:
         run_folder.check_name(plan.root, resume, replace)
         run_folder.check_writable(plan.root)
 
-    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
+    def submit(
+        self,
+        plan: "Plan",
+        *,
+        resume: bool = False,
+        replace: bool = False,
+        found: dict[str, Any] | None = None,
+    ) -> JobHandle:
         self.check(plan, resume=resume, replace=replace)
         job = render.job(plan, this_machine())
-        start(job, render.files(plan, job), resume=resume, replace=replace)
+        files = with_check(render.files(plan, job), found)
+        start(job, files, resume=resume, replace=replace)
         return JobHandle(plan.name, plan.root, self)
 
     def status(self, root: Path) -> RunStatus:
@@ -98,11 +105,11 @@ def start(
 ) -> None:
     """Write the run's folder and start its supervisor; returns when that is at work.
 
-    Raises as Backend.submit does. What was begun is undone then.
+    Raises as Backend.submit does. What was begun is undone then, and nothing goes on.
     """
     root = job.paths.root
     run_folder.check_name(root, resume, replace)
-    held = RunLock.acquire(root)
+    held = RunLock.acquire(root, Work.SUBMIT)
     if held is None:
         raise run_folder.running_error(root)
     try:
@@ -137,45 +144,25 @@ def start(
     finally:
         held.release()
     _supervisors[root] = supervisor
-    _await_start(supervisor, job.paths, attempt)
+    try:
+        _await_start(supervisor, job.paths, attempt)
+    except BaseException as e:
+        _end(supervisor, root, str(e) or "interrupted while it started")
+        raise
 
 
 def cancel(root: Path, timeout: float | None = None) -> bool:
-    """SIGTERM to the supervisor, and wait until all is gone; after `timeout` a second one, which
-    does not wait for checkpoints any more. False when the run had ended already."""
-    if not lock.is_held(root):
-        _reap(root)
-        orphans.reap(RunPaths(root))
-        return False
-    seconds = _patience(root) if timeout is None else timeout
-    signalled: int | None = None
-    for patience in (seconds, _CANCEL_MARGIN_SECONDS):
-        deadline = time.monotonic() + patience
-        while lock.is_held(root):
-            status = read_status(root)
-            pid = status.supervisor_pid if status and not status.state.ended else None
-            if pid is not None and signalled is None:
-                _terminate(pid)
-                signalled = pid
-            if time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        else:
-            _reap(root)
-            return True
-        signalled = None
-    raise RunFailedError(
-        "the run does not end",
-        place=root.name,
-        remedy=f"See `launcher logs {root.name} supervisor`",
-    )
+    """As stopping.cancel."""
+    was_running = stopping.cancel(root, timeout)
+    _reap(root)
+    return was_running
 
 
 def delete(root: Path) -> bool:
     if not os.path.lexists(root):
         return False
     run_folder.check_is_run(root)
-    held = RunLock.acquire(root)
+    held = RunLock.acquire(root, Work.DELETE)
     if held is None:
         raise run_folder.running_error(root)
     try:
@@ -196,24 +183,42 @@ def _supervisor_log(paths: RunPaths, attempt: int) -> Any:
 
 
 def _await_start(supervisor: "subprocess.Popen[bytes]", paths: RunPaths, attempt: int) -> None:
-    """Until the supervisor has said that it is at work. Raises RunFailedError."""
+    """Until the supervisor has said that it is at work. Raises RunFailedError, or StorageError when
+    what it said cannot be read."""
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        status = read_status(paths.root)
+    late = ""
+    while not late:
+        left = supervisor.poll() is not None
+        if time.monotonic() > deadline:
+            late = f" within {_START_SECONDS:g} s"
+        try:
+            status = read_status(paths.root)
+        except StorageError as e:
+            if late or left or not is_passing(e):
+                raise
+            continue
         if status is not None and status.supervisor_pid == supervisor.pid:
             return
-        if supervisor.poll() is not None:
+        if left:
             break
         time.sleep(0.02)
     log = paths.supervisor_log(attempt)
+    what = f"the supervisor did not start{late}"
+    raise RunFailedError(what, place=str(log), remedy="See this log")
+
+
+def _end(supervisor: "subprocess.Popen[bytes]", root: Path, why: str) -> None:
+    """Of one that did not start well: it may be at work by now, and stops its processes then."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(supervisor.pid, number)  # it leads a session of its own
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            supervisor.wait(_REAP_SECONDS)
+            break
+    _supervisors.pop(root, None)
     with contextlib.suppress(StorageError):
-        write_last(
-            read_status(paths.root),
-            State.FAILED,
-            Reason.SUPERVISOR_LOST,
-            f"the supervisor did not start: see {log}",
-        )
-    raise RunFailedError("the supervisor did not start", place=str(log), remedy="See this log")
+        stopping.end_leftovers(root)
+        write_last(read_status(root), State.FAILED, Reason.SUPERVISOR_LOST, why)
 
 
 def _reap(root: Path) -> None:
@@ -221,16 +226,3 @@ def _reap(root: Path) -> None:
     if supervisor := _supervisors.pop(root, None):
         with contextlib.suppress(subprocess.TimeoutExpired):
             supervisor.wait(_REAP_SECONDS)
-
-
-def _patience(root: Path) -> float:
-    try:
-        job = render.LocalJob.read(root / render.JOB_FILE)
-    except ConfigError:
-        return _CANCEL_MARGIN_SECONDS
-    return job.stop_seconds + _CANCEL_MARGIN_SECONDS
-
-
-def _terminate(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)

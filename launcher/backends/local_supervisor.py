@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher.backends import orphans
 from launcher.backends.evaluation import NICE
-from launcher.backends.lock import RunLock
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.processes import Child, Member, free_hosts
 from launcher.backends.supervising import Supervisor
 from launcher.backends.supervisor_log import log
@@ -52,15 +52,22 @@ class LocalSupervisor(Supervisor):
 
 def main() -> int:
     root = Path(sys.argv[1])
-    lock = RunLock.inherited(root, int(sys.argv[2])) if len(sys.argv) > 2 else RunLock.acquire(root)
+    if len(sys.argv) > 2:
+        lock: RunLock | None = RunLock.inherited(root, int(sys.argv[2]))
+    else:
+        lock = RunLock.acquire(root, Work.SUBMIT)
     if lock is None:
         log(f"error: {root}: another supervisor has this run")
         return 1
-    supervisor = LocalSupervisor(render.LocalJob.read(root / render.JOB_FILE), lock)
+    job = render.LocalJob.read(root / render.JOB_FILE)
+    supervisor = LocalSupervisor(job, lock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, supervisor.on_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    lock.tell(Work.SUPERVISE)  # from now on a SIGTERM is heard
     supervisor.run()
+    if not lock.lost:  # else the folder is another run's by now
+        orphans.forget(job.paths)
     return 0
 
 

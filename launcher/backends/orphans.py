@@ -11,8 +11,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.backends import identity
 from launcher.backends.processes import POLL_SECONDS, Child
 from launcher.contract import ENV_PARENT_PID, RunPaths
+from launcher.errors import StorageError
 from launcher.storage import read_json, write_json
 
 _FILE = "processes.json"
@@ -37,16 +39,26 @@ def reap(paths: RunPaths) -> list[int]:
         deadline = time.monotonic() + seconds
         while left(paths) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+    forget(paths)
     return pids
 
 
+def forget(paths: RunPaths) -> None:
+    """The record, of which no process is left: its pids are given to others by and by."""
+    with contextlib.suppress(OSError, StorageError):
+        if not left(paths):
+            (paths.root / _FILE).unlink(missing_ok=True)
+
+
 def left(paths: RunPaths) -> list[int]:
-    """The recorded processes that still run. A pid that now belongs to another is not one."""
+    """The recorded processes that still run. A pid that now belongs to another is not one, be it a
+    worker of another run: in a container that was started anew the numbers are the same again."""
     data = read_json(paths.root / _FILE)
     if not isinstance(data, dict):
         return []
     mark = f"{ENV_PARENT_PID}={data.get('supervisor')}".encode()
-    return [pid for pid in data.get("pids", {}).values() if _has(pid, mark)]
+    pids = data.get("pids", {}).values()
+    return [pid for pid in pids if _has(pid, mark) and identity.works_on(pid, paths.root)]
 
 
 def _has(pid: int, mark: bytes) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from launcher.backends import orphans, run_folder
 from launcher.backends.base import RunStatus
-from launcher.backends.lock import RunLock
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.processes import child_env, exit_text
 from launcher.backends.status import true_status, write_status
 from launcher.contract import Reason, RunPaths, State
@@ -28,7 +29,9 @@ def rescore(root: Path) -> None:
 def score_again(root: Path, status: RunStatus, score: Callable[[RunStatus], int]) -> None:
     """`score` runs the evaluator and returns its exit code. `status` is from before the lock is
     ours, which a reader of a local run takes for a supervisor."""
-    held = RunLock.acquire(root)
+    held = RunLock.acquire(root, Work.EVALUATE)
+    if held is None and status.state.ended:
+        raise run_folder.running_error(root)
     if held is None or not status.state.ended:
         if held:
             held.release()
@@ -38,6 +41,7 @@ def score_again(root: Path, status: RunStatus, score: Callable[[RunStatus], int]
             remedy=f"Wait for it, or stop it with `launcher cancel {root.name}`",
         )
     try:
+        orphans.reap(RunPaths(root))
         write_status(status)  # a lost supervisor left RUNNING there, which the evaluator reads
         code = score(status)
         if code != 0:

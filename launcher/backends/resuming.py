@@ -12,16 +12,12 @@ from launcher.spec import from_mapping
 from launcher.storage import read_json
 
 
-def as_it_was(plan: Plan, allow_change: bool, folder: Path) -> Plan:
-    """The plan, with a warning for each change that is allowed. A `folder` of the run without a
-    plan has nothing to be compared with.
+def as_it_was(plan: Plan, allow_change: bool, before: Planned) -> Plan:
+    """The plan, with a warning for each change from `before` that is allowed.
 
     Raises SpecError with one line for each field that differs, unless it is a safe one and
     `allow_change` is given.
     """
-    before = read_planned(folder)
-    if before is None:
-        return plan
     after = Planned(
         plan.spec, plan.worker_config.to_json(), pipeline.parse(plan.pipeline_text, "the plan")
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 from launcher import backends
 from launcher.backends import lock
 from launcher.backends.base import RunStatus, log_attempts
+from launcher.backends.lock import Holder, Work
 from launcher.backends.status import read_status, true_status
 from launcher.contract import RunPaths
 from launcher.errors import UsageError
-from launcher.storage import storage_error
+from launcher.storage import reading, storage_error
 
 
 def is_run(root: Path) -> bool:
@@ -80,7 +81,19 @@ def check_is_run(root: Path) -> None:
 
 
 def running_error(root: Path) -> UsageError:
+    """Of a run whose lock someone holds."""
+    who = lock.holder(root)
+    if who is not None and who.work is Work.EVALUATE:
+        return being_scored(root, who)
     return running(true_status(root))
+
+
+def being_scored(root: Path, who: Holder) -> UsageError:
+    return UsageError(
+        f"is being scored by `launcher evaluate` ({who})",
+        place=root.name,
+        remedy="Wait until that has ended, or stop it there with Ctrl-C",
+    )
 
 
 def running(status: RunStatus) -> UsageError:
@@ -93,8 +106,9 @@ def running(status: RunStatus) -> UsageError:
 
 
 def contents(root: Path) -> list[Path]:
-    """All but the lock."""
-    return [path for path in root.iterdir() if path != RunPaths(root).lock]
+    """All but the lock. Raises StorageError."""
+    with reading(root):
+        return [path for path in root.iterdir() if path != RunPaths(root).lock]
 
 
 def empty(root: Path) -> None:

@@ -46,7 +46,10 @@ def read_status(root: Path) -> RunStatus | None:
 
 
 def true_status(root: Path) -> RunStatus:
-    """As it is: a run that says it is running but has no supervisor any more has failed."""
+    """As it is: a run that says it is running but has no supervisor any more has failed.
+
+    Raises StorageError when its folder does not say.
+    """
     status = read_status(root)
     if status is None or not status.state.ended:
         held = lock.is_held(root)
@@ -136,7 +139,11 @@ def newest_step(root: Path, attempt: int) -> int | None:
 def heartbeats(root: Path) -> list[dict[str, Any]]:
     """Of all workers that have written one which can be read now, by number."""
     found = []
-    for path in (root / "progress").glob("worker-*.json"):
+    try:
+        paths = list((root / "progress").glob("worker-*.json"))
+    except OSError:  # as of a network file system, which may answer at the next look
+        return []
+    for path in paths:
         number = path.name.removeprefix("worker-").removesuffix(".json")
         data = peek_json(path)
         if number.isdecimal() and isinstance(data, dict) and isinstance(data.get("step"), int):

@@ -13,6 +13,7 @@ import typer
 
 from launcher.cli.texts import health_lines, progress_line
 from launcher.errors import CliExit, StorageError
+from launcher.storage import read_error
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -90,7 +91,7 @@ class Health:
         from launcher import health
 
         if time.monotonic() - self._looked >= _HEALTH_SECONDS:
-            with contextlib.suppress(StorageError):  # it is looked at again soon
+            with contextlib.suppress(StorageError, OSError):  # it is looked at again soon
                 self._found = health.of_run(self._handle.paths)
             self._looked = time.monotonic()
         return self._found
@@ -103,7 +104,10 @@ class Health:
 
 def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
     """Start and follow a run to its end. An interrupt cancels it, waits until all its processes
-    are gone, and exits with 130."""
+    are gone, and exits with 130.
+
+    Raises StorageError when its folder cannot be read any more; the run goes on then.
+    """
     with Interrupts() as interrupts:
         handle = start()
         try:
@@ -111,6 +115,9 @@ def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
             return _follow(handle, show)
         except Interrupted:
             pass
+        except StorageError:
+            _say(f"{handle.name} is left as it is: `launcher status {handle.name}`")
+            raise
         except OSError as e:  # the line cannot be drawn on a terminal that was closed
             if not interrupts.received and e.errno != errno.EIO:
                 raise
@@ -135,10 +142,20 @@ def _cancel(handle: "JobHandle", interrupts: Interrupts) -> None:
 
 def _follow(handle: "JobHandle", show: bool) -> "RunStatus":
     if not show:
-        return handle.wait()
+        while not (now := _look(handle)).state.ended:
+            time.sleep(_POLL_SECONDS)
+        return now
     if sys.stderr.isatty():
         return _follow_live(handle)
     return _follow_lines(handle)
+
+
+def _look(handle: "JobHandle") -> "RunStatus":
+    """An OSError is of the run's folder here, and never of the terminal."""
+    try:
+        return handle.look(_say)
+    except OSError as e:
+        raise read_error(e, handle.root) from e
 
 
 def _follow_live(handle: "JobHandle") -> "RunStatus":
@@ -156,7 +173,7 @@ def _follow_live(handle: "JobHandle") -> "RunStatus":
 
     with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
         seen = ""
-        while not (now := handle.status()).state.ended:
+        while not (now := _look(handle)).state.ended:
             update(live, now)
             if now.message and now.message != seen:
                 live.console.print(Text(f"{now.name}: {now.message}"), soft_wrap=True)
@@ -168,7 +185,7 @@ def _follow_live(handle: "JobHandle") -> "RunStatus":
 def _follow_lines(handle: "JobHandle") -> "RunStatus":
     shown, told, last = "", "", 0.0
     health = Health(handle)
-    while not (now := handle.status()).state.ended:
+    while not (now := _look(handle)).state.ended:
         about = f"{now.state} {now.attempt}"
         if now.message and now.message != told:
             _say(f"{now.name}: {now.message}")

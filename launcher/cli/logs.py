@@ -11,7 +11,8 @@ import typer
 
 from launcher.backends.base import log_attempts
 from launcher.cli import streams
-from launcher.errors import UsageError
+from launcher.errors import StorageError, UsageError
+from launcher.storage import read_error, reading
 
 if TYPE_CHECKING:
     from launcher.backends.base import JobHandle
@@ -49,20 +50,22 @@ def _print(
 ) -> None:
     tails: dict[Path, _Tail] = {}
     while True:
-        ended = handle.status().state.ended  # before reading: what is written until then is read
-        for path in _files(handle, wanted, attempt):
+        # Before reading: what is written until then is read.
+        ended = (handle.look(_say) if follow else handle.status()).state.ended
+        last = ended or not follow
+        for path in _files(handle, wanted, attempt, last):
             tails.setdefault(path, _Tail(path, tail))
-        if not tails and (ended or not follow):
+        if not tails and last:
             raise _nothing(handle, who, attempt)
         named = len({path.stem for path in tails}) > 1
         numbered = len({path.parent for path in tails}) > 1
         for path, file in tails.items():
             prefix = f"{path.parent.name} " if numbered else ""
             prefix += path.stem if named else ""
-            for line in file.lines(last=ended or not follow):
+            for line in file.lines(last):
                 if matches(line):
                     typer.echo(f"{prefix.strip()}: {line}" if prefix else line)
-        if ended or not follow:
+        if last:
             return
         time.sleep(_POLL_SECONDS)
 
@@ -85,6 +88,10 @@ class _Tail:
                 self._position = file.tell()
         except FileNotFoundError:
             return
+        except OSError as e:
+            if last:
+                raise read_error(e, self._path) from e
+            return  # the next look is soon
         *whole, self._rest = data.split(b"\n")
         if last and self._rest:
             whole.append(self._rest)
@@ -121,14 +128,27 @@ def _matcher(grep: str | None) -> Callable[[str], object]:
         ) from None
 
 
-def _files(handle: "JobHandle", wanted: re.Pattern[str], attempt: int | None) -> list[Path]:
-    """By attempt, then workers by number, then the others."""
+def _files(
+    handle: "JobHandle", wanted: re.Pattern[str], attempt: int | None, last: bool
+) -> list[Path]:
+    """By attempt, then workers by number, then the others. Unless it is the last look, none while
+    the folder does not answer."""
     found = []
-    for k in log_attempts(handle.paths) if attempt is None else [attempt]:
-        folder = handle.paths.logs(k)
-        logs = [p for p in folder.glob("*.log") if wanted.fullmatch(p.stem)]
-        found += sorted(logs, key=_order)
+    try:
+        for k in log_attempts(handle.paths) if attempt is None else [attempt]:
+            folder = handle.paths.logs(k)
+            with reading(folder):
+                logs = [p for p in folder.glob("*.log") if wanted.fullmatch(p.stem)]
+            found += sorted(logs, key=_order)
+    except StorageError:
+        if last:
+            raise
+        return []
     return found
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _order(path: Path) -> tuple[bool, int, str]:

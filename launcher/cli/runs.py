@@ -57,7 +57,10 @@ def submit(
         bool, typer.Option("--wait", help="Wait for its end without a progress line.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an ended run of this name.")
+        bool,
+        typer.Option(
+            "--resume", help="Continue an ended run of this name; a new one where there is none."
+        ),
     ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Delete an ended run of this name first.")
@@ -125,10 +128,10 @@ def submit(
 def _warnings(made: "Prepared") -> list[str]:
     """One line each; those of the plan where the preflight did not look."""
     if made.report is None:
-        return list(made.plan.warnings)
+        return [*made.notes, *made.plan.warnings]
     forced = [f"{f.name}: {f.evidence} (an error: --force)" for f in made.report.errors]
     found = [f"{f.name}: {f.evidence}" for f in made.report.warnings]
-    return [*forced, *found]
+    return [*made.notes, *forced, *found]
 
 
 def status(name: RunName, run_dir: RunDir = None, as_json: AsJson = False) -> None:

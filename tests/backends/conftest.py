@@ -67,7 +67,7 @@ def make_job(tmp_path: Path) -> Iterator[MakeJob]:
         ):
             text = PRELUDE.replace("ROOT", repr(str(root)), 1) + textwrap.dedent(code)
             env = {MARK: str(tmp_path)}
-            roles.append(Role(role, count, ("-c", text), env))
+            roles.append(Role(role, count, ("-c", text, str(root)), env))
         values: dict[str, Any] = {
             "name": name,
             "root": str(root),

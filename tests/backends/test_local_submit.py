@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,93 @@ def test_supervisor_that_cannot_start_is_told_with_its_log(make_job: MakeJob) ->
     assert not lock.is_held(job.paths.root)
 
 
+SLOW = """#!{python}
+import os, pathlib, signal, sys, time
+status = pathlib.Path(sys.argv[3]) / "status.json"
+{code}
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "says"),
+    [
+        ("", RunFailedError, r"supervisor\.log: the supervisor did not start within 1 s\."),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", RunFailedError, "did not start within"),
+        ("status.unlink(); status.mkdir()", StorageError, r"status\.json: cannot read \(Is a dir"),
+    ],
+)
+def test_supervisor_that_does_not_come_to_work_is_ended(
+    make_job: MakeJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    error: type[Exception],
+    says: str,
+) -> None:
+    """Else `submit` would fail, and the run go on some time later."""
+    monkeypatch.setattr(local, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(local, "_REAP_SECONDS", 1.0)
+    slow = tmp_path / "python"
+    slow.write_text(SLOW.format(python=sys.executable, code=code))
+    slow.chmod(0o755)
+    job = replace(make_job("forever()"), python=str(slow))
+    with pytest.raises(error, match=says):
+        local.start(job, {JOB_FILE: asdict(job)})
+    assert not lock.is_held(job.paths.root)
+    argv = f"{slow}\0-m".encode()
+    assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if argv in read(p)]
+    if error is RunFailedError:
+        status = read_status(job.paths.root)
+        assert status is not None
+        assert (status.state, status.reason) == (State.FAILED, Reason.SUPERVISOR_LOST)
+
+
+def test_a_status_that_cannot_be_read_for_a_moment_is_no_failed_start(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    slow = tmp_path / "python"
+    code = """
+saved = status.read_text()
+status.unlink()
+status.symlink_to("/proc/self/mem")
+time.sleep(0.5)
+status.unlink()
+status.write_text(saved)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+    slow.write_text(SLOW.format(python=sys.executable, code=code))
+    slow.chmod(0o755)
+    job = replace(make_job("pass"), python=str(slow))
+    local.start(job, {JOB_FILE: asdict(make_job("pass"))})
+    assert ended(job.paths.root) is State.SUCCEEDED
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_an_interrupt_while_it_starts_leaves_nothing(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job("forever()")
+
+    def interrupted(*_: object) -> None:
+        while not ((now := read_status(job.paths.root)) and now.supervisor_pid):
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "_await_start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        local.start(job, {JOB_FILE: asdict(job)})
+    assert not lock.is_held(job.paths.root)
+    assert processes_of(tmp_path) == []
+    assert true_status(job.paths.root).state is State.CANCELLED
+
+
 def test_resume_after_a_killed_supervisor_ends_its_processes_first(
     make_job: MakeJob, start: Start, tmp_path: Path
 ) -> None:
@@ -228,13 +316,13 @@ def test_delete_refuses_a_running_one_and_is_idempotent(make_job: MakeJob, start
 
 def test_lock_of_a_deleted_folder_is_no_lock(tmp_path: Path) -> None:
     root = tmp_path / "demo"
-    first = lock.RunLock.acquire(root)
+    first = lock.RunLock.acquire(root, lock.Work.SUBMIT)
     assert first is not None
     assert lock.is_held(root)
     shutil.rmtree(root)
-    second = lock.RunLock.acquire(root)
+    second = lock.RunLock.acquire(root, lock.Work.SUBMIT)
     assert second is not None
-    assert lock.RunLock.acquire(root) is None
+    assert lock.RunLock.acquire(root, lock.Work.SUBMIT) is None
     second.release()
     assert not lock.is_held(root)
     first.release()
@@ -251,8 +339,6 @@ def test_open_file_of_a_deleted_lock_is_noticed(tmp_path: Path) -> None:
 
 
 def test_status_of_a_long_message_stays_within_a_block(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from launcher.backends.base import RunStatus
 
     status = RunStatus("demo", tmp_path, State.FAILED, Reason.CRASHED)

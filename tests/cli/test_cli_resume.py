@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.backends import local
+from launcher.backends.status import true_status
+
 Submit = Callable[..., "subprocess.CompletedProcess[str]"]
 Scripts = Callable[[str, str], None]
 
@@ -103,3 +106,57 @@ def test_allow_change_is_for_resume(submit: Submit) -> None:
         2,
         "error: --allow-change is for --resume. Give both, or none\n",
     )
+
+
+@pytest.mark.parametrize("option", [(), ("--resume",)])
+def test_what_was_never_submitted_is_checked(
+    env: dict[str, str],
+    work: Path,
+    spec_file: Path,
+    submit_argv: list[str],
+    scripts: Scripts,
+    option: tuple[str, ...],
+) -> None:
+    """A new or mistyped name: --resume is no way round the preflight, and does not start silently
+    at step 0."""
+    scripts("beat(total)", "score(total, 42)")
+
+    def submit(*more: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*submit_argv, *option, *more],
+            cwd=work, env=env, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    wrong = ("--set", "recipe=efficientdet_d0", "--set", "train.norm=batch", "--set")
+    wrong += ("batch.per_replica_batch=2", "--set", "cluster.workers=1")
+    done = submit(*wrong)
+    assert done.returncode == 3, done.stderr
+    assert not (work / "runs" / "demo").exists()
+    done = submit(*wrong, "--force")
+    assert done.returncode == 0, done.stderr
+    told = (
+        f"warning: demo: there is no plan of an earlier run in {work / 'runs' / 'demo'}: --resume "
+        "checks and submits it as a new one"
+    )
+    assert (told in done.stderr.splitlines()) is bool(option)
+    assert (work / "runs" / "demo" / "check.json").is_file()
+
+
+def test_what_cannot_be_written_is_told_before_anything_starts(
+    env: dict[str, str], work: Path, spec_file: Path, submit_argv: list[str], scripts: Scripts
+) -> None:
+    scripts("forever()", "forever()")
+    root = work / "runs" / "demo"
+    (root / "check.json").mkdir(parents=True)
+    (root / "lock").touch()
+    done = subprocess.run(
+        [*submit_argv, "--resume", "--detach"],
+        cwd=work, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    now = true_status(root)
+    local.cancel(root)  # for a test that fails
+    assert done.returncode == 1
+    said = f"error: {root / 'check.json'}: cannot write (Is a directory)"
+    assert done.stderr.splitlines()[-1].startswith(said)
+    assert now.state.ended
+    assert not (root / "logs").exists()

@@ -77,7 +77,14 @@ class KubernetesBackend:
                 "machine that mounts the volume",
             )
 
-    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
+    def submit(
+        self,
+        plan: "Plan",
+        *,
+        resume: bool = False,
+        replace: bool = False,
+        found: dict[str, Any] | None = None,
+    ) -> JobHandle:
         objects = render.objects(plan)
         api = Api(_wanted(plan))
         self._last.clear()
@@ -89,6 +96,7 @@ class KubernetesBackend:
         if not resume:
             folders.remove_copy(root)
         folders.keep_plan(root, objects[0]["data"])
+        folders.keep_check(root, found)
         return JobHandle(plan.name, root, self)
 
     def status(self, root: Path) -> RunStatus:

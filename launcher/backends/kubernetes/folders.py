@@ -16,7 +16,7 @@ from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.groups import kind_of
 from launcher.contract import RunPaths
 from launcher.errors import StorageError
-from launcher.storage import write_text
+from launcher.storage import write_json, write_text
 
 
 def folder_of(place: Place, root: Path) -> Path:
@@ -42,6 +42,13 @@ def keep_plan(root: Path, files: Mapping[str, str]) -> None:
     with suppress(StorageError):
         for name, text in files.items():
             write_text(root / name, text)
+
+
+def keep_check(root: Path, found: Mapping[str, Any] | None) -> None:
+    """What the preflight found, of a run that has started: it goes on without this file."""
+    if found is not None:
+        with suppress(StorageError):
+            write_json(RunPaths(root).check, found)
 
 
 def remove_copy(root: Path) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.backends import run_folder
 from launcher.backends.base import JobHandle, RunStatus
-from launcher.backends.files import write_files
-from launcher.backends.lock import RunLock
+from launcher.backends.files import with_check, write_files
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
 from launcher.backends.ray import address, channel, ending, fit, head, rescore, submission
 from launcher.backends.ray.rest import Dashboard
@@ -59,7 +59,14 @@ class RayBackend:
         job = _job(plan, plans, plan.name, chosen.url, _gpus(plan, patient))
         fit.check_room(patient, job, plan)
 
-    def submit(self, plan: "Plan", *, resume: bool = False, replace: bool = False) -> JobHandle:
+    def submit(
+        self,
+        plan: "Plan",
+        *,
+        resume: bool = False,
+        replace: bool = False,
+        found: dict[str, Any] | None = None,
+    ) -> JobHandle:
         self.check(plan, resume=resume, replace=replace)
         chosen = address.choose(plan.spec)
         say(f"{plan.name}: {chosen}")
@@ -72,7 +79,7 @@ class RayBackend:
             job = _job(plan, plans, plan.name, chosen.url, gpus)
             if wait := fit.crowded(dashboard, job, plan):
                 say(f"warning: {plan.name}: {wait}")
-        held = RunLock.acquire(plan.root)
+        held = RunLock.acquire(plan.root, Work.SUBMIT)
         if held is None:
             raise run_folder.running_error(plan.root)
         try:
@@ -85,7 +92,7 @@ class RayBackend:
                     undo.callback(shutil.rmtree, plan.root, ignore_errors=True)
                 before = read_status(plan.root)
                 job = _job(plan, plans, _submission(plan, dashboard), chosen.url, gpus)
-                write_files(plan.root, render.files(plan, job, plans))
+                write_files(plan.root, with_check(render.files(plan, job, plans), found))
                 channel.reset_control(plan.root, job.submission)
                 write_pending(
                     plan.root,

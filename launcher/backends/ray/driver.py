@@ -15,7 +15,7 @@ from pathlib import Path
 import ray
 
 from launcher.backends.evaluation import NotYetError
-from launcher.backends.lock import RunLock
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.processes import Member
 from launcher.backends.ray import channel, growth, proof, size
 from launcher.backends.ray.agent import Order
@@ -270,7 +270,7 @@ def _counted(workers: int) -> str:
 def _lock(root: Path) -> RunLock | None:
     """Whoever submitted holds it until Ray has taken the job."""
     deadline = time.monotonic() + _LOCK_SECONDS
-    while (lock := RunLock.acquire(root)) is None and time.monotonic() < deadline:
+    while (lock := RunLock.acquire(root, Work.SUPERVISE)) is None and time.monotonic() < deadline:
         pass  # each look takes half a second
     return lock
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from launcher.backends import run_folder
-from launcher.backends.lock import RunLock
+from launcher.backends.lock import RunLock, Work
 from launcher.backends.ray import channel, head, leftovers
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
@@ -56,7 +56,7 @@ def delete(root: Path) -> bool:
     if not now.state.ended:
         raise run_folder.running(now)
     end_leftovers(root)
-    held = RunLock.acquire(root)
+    held = RunLock.acquire(root, Work.DELETE)
     if held is None:
         raise run_folder.running(now)
     try:

@@ -73,6 +73,12 @@ def write_json(path: Path, value: Any, elsewhere: str = RUN_DIR) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n", elsewhere)
 
 
+def discard(path: Path) -> None:
+    """Remove a file that says nothing any more; one that its disk does not let go stays."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
 def read_text(path: Path) -> str | None:
     """None when there is no such file yet. Raises StorageError when it cannot be read, nor a moment
     later."""

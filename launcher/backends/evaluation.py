@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launcher.backends.processes import Log, Member, exit_text
+from launcher.backends.room import lacking, mebibytes
 from launcher.backends.verdict import Exit
 from launcher.contract import Reason, RunPaths
-from launcher.errors import LauncherError, UnreachableError
+from launcher.errors import LauncherError, StorageError, UnreachableError
 from launcher.render.supervised import EVALUATOR, SupervisedJob
-from launcher.storage import peek_json
+from launcher.storage import discard, peek_json
 
 NICE = 10
 """Scoring yields to training on the same cores."""
 
-
-_MAX_PAUSE_SECONDS = 30.0
 _TURN_SECONDS = 1.0
+_MOST_DISK_FAULTS = 100
+"""With the pauses about an hour: a network file system is back by then; a disk that has room and
+may not be written never will be."""
 
 
 class NotYetError(Exception):
@@ -29,12 +31,13 @@ class EvaluatorKeeper:
     """Starts it, and again when it dies, at most `max_evaluator_restarts` times between two scores.
 
     An evaluator that dies of one checkpoint passes that one over in time (evaluate/attempts.py): so
-    it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count.
+    it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count, nor does
+    a full disk, which is waited for as long as it is full; one that fails otherwise has an hour.
     """
 
     def __init__(self, job: SupervisedJob, start: Callable[[int], Member], log: Log) -> None:
-        """`start` begins it in an attempt. It raises NotYetError, UnreachableError when that may
-        succeed later, and another LauncherError when it never will."""
+        """`start` begins it in an attempt. It raises NotYetError, UnreachableError or StorageError
+        when that may succeed later, and another LauncherError when it never will."""
         self._job = job
         self._begin = start
         self._log = log
@@ -44,6 +47,8 @@ class EvaluatorKeeper:
         self._has_got_on()
         self._not_before = 0.0
         self._unreached = 0
+        self._full = False
+        self._disk_faults = 0
         self.waiting = ""
         """What it waits for before it runs; empty: nothing."""
         self.child: Member | None = None
@@ -65,7 +70,7 @@ class EvaluatorKeeper:
         if self.over:
             return False
         if self.child is None:
-            return time.monotonic() >= self._not_before and self._start(attempt)
+            return self._is_due() and self._start(attempt)
         code = self.child.poll()
         if code is None:
             if self.child.waiting is not None:
@@ -79,12 +84,15 @@ class EvaluatorKeeper:
             return False
         why = exit_of(left, self._job.paths)
         if self._has_got_on():
-            self._restarts = 0
+            self._restarts = self._disk_faults = 0
+        if why.reason is Reason.STORAGE:
+            self._await_disk(str(why))
+            return False
         counts = why.reason is not Reason.PREEMPTED
         if why.final or (counts and self._restarts >= self._job.max_evaluator_restarts):
             self._give_up(str(why))
             return False
-        self._not_before = time.monotonic() + self._job.restart_seconds * 2.0**self._restarts
+        self._not_before = time.monotonic() + self._job.pause(self._restarts)
         self._restarts += int(counts)
         return False
 
@@ -95,8 +103,15 @@ class EvaluatorKeeper:
             return self._results > before
         return False
 
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if now >= self._not_before and self._full:
+            self._full = bool(lacking(self._job.paths, checkpoints=0))
+            self._not_before = now + _TURN_SECONDS if self._full else now
+        return now >= self._not_before
+
     def _start(self, attempt: int) -> bool:
-        self._job.paths.failure(EVALUATOR).unlink(missing_ok=True)
+        discard(self._job.paths.failure(EVALUATOR))
         try:
             self.child = self._begin(attempt)
         except NotYetError as e:
@@ -106,6 +121,9 @@ class EvaluatorKeeper:
             return False
         except UnreachableError as e:
             self._try_later(e)
+            return False
+        except StorageError as e:
+            self._await_disk(f"evaluator: {e}")
             return False
         except LauncherError as e:
             self._give_up(f"evaluator: {e}")
@@ -127,10 +145,21 @@ class EvaluatorKeeper:
         self.waiting = why
 
     def _try_later(self, error: UnreachableError) -> None:
-        pause = min(self._job.restart_seconds * 2.0**self._unreached, _MAX_PAUSE_SECONDS)
-        self._not_before = time.monotonic() + pause
+        self._not_before = time.monotonic() + self._job.pause(self._unreached)
         self._unreached += 1
         self._wait(f"the evaluator is not started yet ({error.problems[0].what}); trying again")
+
+    def _await_disk(self, why: str) -> None:
+        """It left, or could not begin, because something cannot be written or read."""
+        missing = lacking(self._job.paths, checkpoints=0)
+        self._full = bool(missing)
+        if not missing and self._disk_faults >= _MOST_DISK_FAULTS:
+            self._give_up(why)
+            return
+        self._not_before = time.monotonic() + self._job.pause(self._disk_faults)
+        self._disk_faults += int(not missing)
+        until = f"when {mebibytes(missing)} more are free there" if missing else "soon"
+        self._wait(f"{why}; the evaluator starts again {until}")
 
     def _give_up(self, why: str) -> None:
         self.failure = why

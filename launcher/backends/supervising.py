@@ -17,7 +17,7 @@ from launcher.backends.base import RunStatus
 from launcher.backends.evaluation import EvaluatorKeeper, exit_of
 from launcher.backends.lock import RunLock
 from launcher.backends.processes import POLL_SECONDS, Member, exit_text, stop
-from launcher.backends.room import lacking
+from launcher.backends.room import lacking, mebibytes
 from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.supervisor_log import log, log_to
@@ -28,7 +28,6 @@ from launcher.render.supervised import SupervisedJob
 
 _REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
-_MAX_PAUSE_SECONDS = 30.0
 
 
 class Cancelled(Exception):  # noqa: N818 (an event, not an error)
@@ -77,6 +76,9 @@ class Supervisor(abc.ABC):
     def _regroup_wanted(self) -> str:
         """Why the group should stop and start anew in another size; empty: it goes on."""
         return ""
+
+    def _group_size(self) -> int:
+        return self._job.workers
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
@@ -144,14 +146,19 @@ class Supervisor(abc.ABC):
             if verdict.reason is Reason.STORAGE:
                 self._wait_for_room(str(verdict.cause))
             pauses = 0 if step > self._start_step else pauses + 1
-            self._pause(self._job.restart_seconds * 2.0 ** max(0, pauses - 1))
+            self._pause(self._job.pause(max(0, pauses - 1)))
         return None
 
     def _attempt(self) -> Verdict | None:
         """Start the group and wait until all are done, or one is not and the rest are stopped."""
         self._start_step = self._status.step
         self._left, self._workers = [], []
-        self._start_workers()
+        try:
+            self._start_workers()
+        except StorageError as e:  # a log that cannot be opened, say
+            stop(self._workers, self._job.killed_stop_seconds, log)
+            self._workers = [c for c in self._workers if c.code is None]
+            return Verdict(Exit("the supervisor", WorkerExit.STORAGE, told=str(e)))
         self._set(State.RUNNING, Reason.STARTED, self._status.message)
         self._record()
         silence = Silence(self._paths.root, self._status.attempt, self._job)
@@ -244,16 +251,16 @@ class Supervisor(abc.ABC):
 
     def _wait_for_room(self, cause: str) -> None:
         """Restarts on a full disk would only use up restart.max_restarts, within seconds."""
-        if not (bytes_ := lacking(self._paths)):
+        if not (missing := lacking(self._paths, self._group_size())):
             return
-        wanted = f"waits until {-(-bytes_ // 2**20):,} MiB more are free there"
+        wanted = f"waits until {mebibytes(missing)} more are free there"
         log(f"{self._paths.root}: {wanted}")
         self._set(State.RESTARTING, Reason.STORAGE, f"{cause}; {wanted}")
-        self._until(lambda: not lacking(self._paths))
+        self._until(lambda: not lacking(self._paths, self._group_size()))
         log("there is room again")
 
     def _pause(self, seconds: float) -> None:
-        deadline = time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS)
+        deadline = time.monotonic() + seconds
         self._until(lambda: time.monotonic() > deadline)
 
     def _check_stop(self) -> None:

@@ -10,6 +10,8 @@ WORKER, EVALUATOR = "worker", "evaluator"
 WATCHDOGS_MARGIN_SECONDS = 60.0
 """Beyond restart.stall_timeout_seconds, after which a worker's own watchdog ends it."""
 
+_MAX_PAUSE_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Role:
@@ -57,12 +59,16 @@ class SupervisedJob:
     peer_seconds: float = 5.0
     """How long the others may take to say why one left: its reason is not always the first."""
     restart_seconds: float = 1.0
-    """Pause before a restart, doubled by each one that brought no step."""
+    """Pause before a restart, doubled by each one that brought no step, up to half a minute."""
     max_evaluator_restarts: int = 3
 
     @property
     def paths(self) -> RunPaths:
         return RunPaths(Path(self.root))
+
+    def pause(self, before: int) -> float:
+        """Seconds to wait when as many tries in a row have brought nothing before this one."""
+        return min(self.restart_seconds * 2.0 ** min(before, 30), _MAX_PAUSE_SECONDS)
 
     def role(self, name: str) -> Role | None:
         return next((r for r in self.roles if r.name == name and r.count > 0), None)

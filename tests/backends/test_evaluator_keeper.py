@@ -1,5 +1,6 @@
 """The evaluator's starts: put off, tried again, given up; its processes are real ones."""
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from launcher.backends import evaluation
 from launcher.backends.evaluation import EvaluatorKeeper, NotYetError
 from launcher.backends.processes import Child, Member
-from launcher.errors import ConfigError, UnreachableError, WorkerExit
+from launcher.errors import ConfigError, StorageError, UnreachableError, WorkerExit
 from launcher.render.supervised import EVALUATOR, Process, Role, SupervisedJob
+from tests.disks import small
 
 UNREACHABLE = UnreachableError("no Ray cluster answers there", place="http://127.0.0.1:1")
 WAITS = "the evaluator waits for 1 GPU"
@@ -94,3 +97,58 @@ def test_being_sent_away_counts_as_no_failure(job: SupervisedJob) -> None:
     failing, _ = keeper_of(job, *[lambda: child(job, 1)] * 2)
     until_over(failing)
     assert "left with exit code 1" in failing.failure
+
+
+def test_a_full_disk_is_waited_for(job: SupervisedJob) -> None:
+    with small(job.paths.root, "32m") as disk:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(20 << 20))
+        keeper, told = keeper_of(job, lambda: child(job, WorkerExit.STORAGE), lambda: child(job))
+        deadline = time.monotonic() + 10
+        while "are free there" not in keeper.note:
+            assert time.monotonic() < deadline
+            keeper.tick(0)
+            time.sleep(0.01)
+        assert re.search(
+            r"; the evaluator starts again when [45] MiB more are free there$", keeper.note
+        )
+        for _ in range(150):
+            keeper.tick(0)
+            time.sleep(0.01)
+        assert sum("started, start" in line for line in told) == 1
+        filler.unlink()
+        assert until_over(keeper)[-1] == ""
+        assert keeper.done
+
+
+def test_a_disk_that_fails_for_a_while_costs_no_restart(job: SupervisedJob) -> None:
+    """A network file system that is gone: whether its log can be opened or not."""
+    gone = StorageError("cannot write (Transport endpoint is not connected)", place="/runs/a")
+    fails = [gone, *[lambda: child(job, WorkerExit.STORAGE)] * 3, gone]
+    keeper, told = keeper_of(job, *fails, lambda: child(job))
+    notes = until_over(keeper)
+    assert keeper.done
+    assert notes[1] == f"evaluator: {gone}; the evaluator starts again soon"
+    assert "evaluator left with exit code 74; the evaluator starts again soon" in told
+
+
+def test_a_disk_that_fails_for_good_ends_it(
+    job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_MOST_DISK_FAULTS", 3)
+    keeper, told = keeper_of(job, *[lambda: child(job, WorkerExit.STORAGE)] * 4)
+    until_over(keeper)
+    assert keeper.failure == "evaluator left with exit code 74"
+    assert sum("started, start" in line for line in told) == 4
+
+
+def test_a_file_that_its_disk_does_not_let_go_keeps_it_from_nothing(job: SupervisedJob) -> None:
+    (job.paths.failure(EVALUATOR) / "below").mkdir(parents=True)  # unlink(2) fails with EISDIR
+    keeper, _ = keeper_of(job, lambda: child(job))
+    until_over(keeper)
+    assert keeper.done
+
+
+def test_pauses_grow_up_to_half_a_minute(job: SupervisedJob) -> None:
+    assert [job.pause(n) for n in (0, 1, 2)] == [0.02, 0.04, 0.08]
+    assert job.pause(100_000) == 30.0

@@ -85,16 +85,18 @@ def test_a_line_that_a_full_disk_tore_takes_no_other_with_it(disk: Path) -> None
 
 def test_room_is_for_a_checkpoint_as_large_as_the_largest(disk: Path) -> None:
     paths = RunPaths(disk / "demo")
-    assert lacking(paths) == 0, "there is no folder yet"
+    assert lacking(paths, 1) == 0, "there is no folder yet"
     paths.checkpoints.mkdir(parents=True)
     (disk / "filler").write_bytes(bytes(62 * MIB))
-    assert lacking(paths) == 0, "what a first checkpoint needs is not known"
+    assert lacking(paths, 1) == 0, "what a first checkpoint needs is not known"
     (paths.checkpoints / "ckpt-5.index").write_bytes(bytes(1000))
     (paths.checkpoints / "ckpt-5.data-00000-of-00001").write_bytes(bytes(MIB))
-    missing = lacking(paths)
-    assert missing == MIB + 1000 + SLACK - shutil.disk_usage(disk).free
+    free = shutil.disk_usage(disk).free
+    assert lacking(paths, 0) == SLACK - free, "for what is beside checkpoints"
+    assert lacking(paths, 1) == MIB + 1000 + SLACK - free
+    assert lacking(paths, 2) == 2 * (MIB + 1000) + SLACK - free, "each worker writes one"
     (disk / "filler").unlink()
-    assert lacking(paths) == 0
+    assert lacking(paths, 2) == 0
 
 
 def test_a_restart_waits_for_room_and_is_counted_once(
@@ -115,7 +117,7 @@ def test_a_restart_waits_for_room_and_is_counted_once(
     waits = until(root, lambda s: "more are free there" in s.message)
     assert (waits.state, waits.reason) == (State.RESTARTING, Reason.STORAGE)
     assert waits.message.startswith("worker-0: the disk: cannot save the checkpoint of step 10 (")
-    assert re.search(r"; waits until 1[45] MiB more are free there$", waits.message)
+    assert re.search(r"; waits until 16 MiB more are free there$", waits.message)
     time.sleep(1)  # three restarts, after pauses of 0.05, 0.05 and 0.1 s, would be over
     assert true_status(root).attempt == 1
     (disk / "filler").unlink()
@@ -137,3 +139,21 @@ def test_a_run_that_waits_for_room_can_be_cancelled(
     until(root, lambda s: "more are free there" in s.message)
     local.cancel(root, timeout=5.0)
     assert ended(root).state is State.CANCELLED
+
+
+def test_a_worker_whose_log_cannot_be_opened_costs_a_restart(
+    make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        if attempt == 0:
+            (root / "logs" / "attempt-1" / "worker-1.log").mkdir(parents=True, exist_ok=True)
+            sys.exit(1)
+        if attempt == 1:
+            forever()
+        """
+    root = start(make_job(worker))
+    status = ended(root)
+    assert (status.state, status.attempt, status.restarts) == (State.SUCCEEDED, 2, 2)
+    log = RunPaths(root).worker_log(1, 1)
+    told = RunPaths(root).supervisor_log(1).read_text()
+    assert f"ended: storage: the supervisor: {log}: cannot write (Is a directory). " in told

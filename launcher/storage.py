@@ -33,7 +33,7 @@ def write_text(path: Path, text: str, elsewhere: str = RUN_DIR) -> None:
         try:
             return _write_whole(path, text)
         except OSError as e:
-            if e.errno not in _PASSING or tries == _TRIES:
+            if not passing(e) or tries == _TRIES:
                 raise storage_error(e, path, elsewhere) from e
         time.sleep(_AGAIN_SECONDS)
     return None
@@ -79,6 +79,14 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_gone(folder: Path) -> bool:
+    """Whether there is no such folder. One whose disk does not answer is not taken for that."""
+    try:
+        return not stat.S_ISDIR(folder.stat().st_mode)
+    except OSError as e:
+        return not passing(e)
+
+
 def read_text(path: Path) -> str | None:
     """None when there is no such file yet. Raises StorageError when it cannot be read, nor a moment
     later."""
@@ -88,7 +96,7 @@ def read_text(path: Path) -> str | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as e:
-            if e.errno not in _PASSING or tries == _TRIES:
+            if not passing(e) or tries == _TRIES:
                 raise _read_error(e, path) from e
         time.sleep(_AGAIN_SECONDS)
     return None
@@ -154,7 +162,28 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def is_passing(error: StorageError) -> bool:
     """A network file system's trouble, which may be over at the next try: for who tries again."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
+    return isinstance(error.__cause__, OSError) and passing(error.__cause__)
+
+
+def passing(error: OSError) -> bool:
+    """The same of the system's own error."""
+    return error.errno in _PASSING
+
+
+@contextlib.contextmanager
+def answering(root: Path) -> Iterator[None]:
+    """Around all that a process of the run at `root` does. Raises StorageError where a network file
+    system does not answer, wherever that shows; all other errors stay what they are."""
+    try:
+        yield
+    except OSError as e:
+        if not passing(e):
+            raise
+        raise StorageError(
+            e.strerror or str(e),
+            place=str(e.filename or root),
+            remedy="See whether this storage answers",
+        ) from e
 
 
 def _read_error(error: OSError, path: Path) -> StorageError:

@@ -25,15 +25,17 @@ def small(folder: Path, size: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def gone(folder: Path) -> Iterator[None]:
-    """A FUSE mount that nobody serves stands in place of the folder until the block ends: every use
-    of it fails with ENOTCONN, as of a network file system. Skips where this user may not mount."""
+def gone(place: Path) -> Iterator[None]:
+    """A FUSE mount that nobody serves stands in place of the folder or the file until the block
+    ends: every use of it fails with ENOTCONN, as of a network file system. Skips where this user
+    may not mount."""
     try:
         device = os.open("/dev/fuse", os.O_RDWR)
     except OSError as e:
         pytest.skip(f"/dev/fuse cannot be opened ({e.strerror})")
-    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
-    mount = ["mount", "-i", "-t", "fuse", "-o", options, "nobody", str(folder)]
+    mode = "100000" if place.is_file() else "40000"
+    options = f"fd={device},rootmode={mode},user_id={os.getuid()},group_id={os.getgid()}"
+    mount = ["mount", "-i", "-t", "fuse", "-o", options, "nobody", str(place)]
     done = subprocess.run(mount, pass_fds=[device], capture_output=True, text=True, check=False)
     os.close(device)
     if done.returncode:
@@ -41,4 +43,4 @@ def gone(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -25,9 +25,11 @@ from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
 from launcher.render.supervised import SupervisedJob
+from launcher.storage import is_passing
 
 _REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
+_LAST_WORD_SECONDS = 120.0
 
 
 class Cancelled(Exception):  # noqa: N818 (an event, not an error)
@@ -46,12 +48,14 @@ class Supervisor(abc.ABC):
         self._left: list[Member] = []
         self._evaluator = EvaluatorKeeper(job, self._start_evaluator, log)
         self._last_write = 0.0
+        self._unwritten: StorageError | None = None
         self._status = replace(
             read_status(self._paths.root)
             or RunStatus(job.name, self._paths.root, State.PENDING, Reason.SUBMITTED),
             total_steps=job.total_steps,
             supervisor_pid=os.getpid(),
         )
+        self._noted = self._status
 
     @abc.abstractmethod
     def _start_workers(self) -> None:
@@ -283,7 +287,6 @@ class Supervisor(abc.ABC):
 
     def _set(self, state: State, reason: Reason, message: str = "") -> None:
         step = newest_step(self._paths.root, self._status.attempt)
-        before = self._status
         self._status = replace(
             self._status,
             state=state,
@@ -297,10 +300,18 @@ class Supervisor(abc.ABC):
             return  # the folder was deleted: do not make it anew, nor write into its successor
         try:
             write_status(self._status)
-            note_change(before, self._status)
+            note_change(self._noted, self._status)
+            self._noted, self._unwritten = self._status, None
         except StorageError as e:
+            self._unwritten = e
             log(f"error: {e}")
 
     def _end(self, state: State, reason: Reason, message: str) -> None:
+        """The last word. Without it the run would be taken for one whose supervisor was killed: a
+        network file system that does not answer is given some time for it."""
+        deadline = time.monotonic() + _LAST_WORD_SECONDS
         self._set(state, reason, message)
+        while self._unwritten and is_passing(self._unwritten) and time.monotonic() < deadline:
+            time.sleep(_STATUS_SECONDS)
+            self._set(state, reason, message)
         log(f"{state} ({reason}){': ' if message else ''}{message}")

@@ -28,7 +28,7 @@ from launcher.evaluate.process import (
 )
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
-from launcher.storage import write_json
+from launcher.storage import answering, discard, is_gone, write_json
 from launcher.worker_config import WorkerConfig
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = RunPaths(args.root)
     leave_on_sigterm()
     try:
-        run(paths, args)
+        with answering(paths.root):
+            run(paths, args)
     except LauncherError as e:
         say(f"error: {e}")
         return _failed(paths, int(e.worker_exit), str(e))
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(paths: RunPaths, args: argparse.Namespace) -> None:
     config = WorkerConfig.read(paths.plan)
-    paths.failure("evaluator").unlink(missing_ok=True)
+    discard(paths.failure("evaluator"))
     environment = Environment(os.environ)
     model = pipeline.read(paths.pipeline)
     compat.check_versions()  # before anything of the train extra is imported
@@ -246,11 +247,12 @@ def _scorer(
 
 
 def _failed(paths: RunPaths, code: int, message: str) -> int:
-    if paths.root.is_dir():
-        try:
-            write_json(paths.failure("evaluator"), {"exit": code, "message": message})
-        except StorageError as e:
-            say(f"error: {e}")
+    if is_gone(paths.root):
+        return code  # the run was deleted: its name may be another run's
+    try:
+        write_json(paths.failure("evaluator"), {"exit": code, "message": message})
+    except StorageError as e:
+        say(f"error: {e}")
     return code
 
 

@@ -12,7 +12,7 @@ from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, OutOfMemoryError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
 from launcher.runtime.leaving import leave, say_plainly
-from launcher.storage import write_json
+from launcher.storage import answering, is_gone, write_json
 from launcher.worker_config import WorkerConfig
 
 
@@ -82,7 +82,7 @@ def tell(paths: RunPaths, worker: int, code: int, message: str, own: bool = Fals
 
     own: a stall whose fault is this worker's, where the exit code alone says "lost a peer".
     """
-    if not paths.root.is_dir():
+    if is_gone(paths.root):
         return  # the run was deleted: its name may be another run's
     said = {"exit": int(code), "message": message} | ({"own": True} if own else {})
     try:
@@ -98,7 +98,8 @@ def run() -> NoReturn:
     root = Path(sys.argv[1])
     code: int
     try:
-        code = main(root)
+        with answering(root):
+            code = main(root)
     except LauncherError as e:
         say_plainly(f"error: {e}")
         own = isinstance(e, OutOfMemoryError)

@@ -3,6 +3,8 @@
 import contextlib
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +17,12 @@ from launcher.backends import local
 from launcher.backends.room import SLACK, lacking
 from launcher.backends.status import true_status
 from launcher.contract import Reason, RunPaths, State
-from launcher.errors import StorageError
+from launcher.errors import StorageError, WorkerExit
 from launcher.storage import append_jsonl, is_passing, read_json, read_jsonl, write_json
 from tests.disks import gone, small
 
 from .conftest import MakeJob
-from .test_local_supervisor import Start, ended, until
+from .test_local_supervisor import WAIT_FOR_GO, Start, ended, until
 
 MIB = 1 << 20
 
@@ -157,3 +159,33 @@ def test_a_worker_whose_log_cannot_be_opened_costs_a_restart(
     log = RunPaths(root).worker_log(1, 1)
     told = RunPaths(root).supervisor_log(1).read_text()
     assert f"ended: storage: the supervisor: {log}: cannot write (Is a directory). " in told
+
+
+def test_the_last_word_waits_for_a_file_system_that_does_not_answer(
+    make_job: MakeJob, start: Start
+) -> None:
+    root = start(make_job("beat(100)", WAIT_FOR_GO))
+    until(root, lambda s: s.state is State.EVALUATING)
+    paths = RunPaths(root)
+    with gone(paths.status):
+        (root / "go").touch()
+        deadline = time.monotonic() + 10
+        while paths.supervisor_log(0).read_text().count("cannot write (Transport endpoint") < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    status = ended(root)
+    assert (status.state, status.reason) == (State.SUCCEEDED, Reason.SCORED)
+    told = [row["state"] for row in read_jsonl(paths.events)]
+    assert told == ["RUNNING", "EVALUATING", "SUCCEEDED"], "each once"
+
+
+@pytest.mark.parametrize("module", ["launcher.runtime", "launcher.evaluate"])
+def test_a_process_whose_folder_does_not_answer_says_so_in_one_line(
+    tmp_path: Path, module: str
+) -> None:
+    with gone(tmp_path):
+        argv = [sys.executable, "-m", module, str(tmp_path)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == WorkerExit.STORAGE
+    assert "Transport endpoint is not connected" in done.stderr
+    assert "Traceback" not in done.stderr

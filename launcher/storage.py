@@ -13,7 +13,7 @@ from typing import Any
 
 from launcher.errors import StorageError, write_remedy
 
-_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
+PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 """Used as they are: opened anew, a file that a shell appends to would lose what it has."""
@@ -167,7 +167,7 @@ def is_passing(error: StorageError) -> bool:
 
 def passing(error: OSError) -> bool:
     """The same of the system's own error."""
-    return error.errno in _PASSING
+    return error.errno in PASSING
 
 
 @contextlib.contextmanager

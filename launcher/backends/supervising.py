@@ -24,6 +24,7 @@ from launcher.backends.supervisor_log import log, log_to
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
+from launcher.records import unfinished
 from launcher.render.supervised import SupervisedJob
 from launcher.storage import is_passing
 
@@ -255,6 +256,7 @@ class Supervisor(abc.ABC):
 
     def _wait_for_room(self, cause: str) -> None:
         """Restarts on a full disk would only use up restart.max_restarts, within seconds."""
+        self._remove_unfinished()
         if not (missing := lacking(self._paths, self._group_size())):
             return
         wanted = f"waits until {mebibytes(missing)} more are free there"
@@ -262,6 +264,16 @@ class Supervisor(abc.ABC):
         self._set(State.RESTARTING, Reason.STORAGE, f"{cause}; {wanted}")
         self._until(lambda: not lacking(self._paths, self._group_size()))
         log("there is room again")
+
+    def _remove_unfinished(self) -> None:
+        """What the group was writing takes the room that it waits for."""
+        if self._workers:  # one that outlived SIGKILL may write still
+            return
+        try:
+            for name in unfinished.clear(self._paths.checkpoints):
+                log(f"{name} was not finished when its writer ended: removed")
+        except StorageError as e:
+            log(f"error: {e}")
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

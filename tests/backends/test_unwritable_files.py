@@ -127,6 +127,32 @@ def test_a_restart_waits_for_room_and_is_counted_once(
     assert (status.state, status.restarts) == (State.SUCCEEDED, 1)
 
 
+def test_room_that_an_unfinished_save_holds_is_not_waited_for(
+    disk: Path, make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        if attempt:
+            sys.exit(0)
+        folder = root / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        if index:
+            forever()
+        (folder / "ckpt-5.index").write_bytes(bytes(1 << 20))
+        (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-5"')
+        for half in (folder / "ckpt-9_temp", folder / ".worker-1" / "ckpt-9_temp"):
+            half.mkdir(parents=True)
+            (half / "part-00000-of-00001.data-00000-of-00001").write_bytes(bytes(29 << 20))
+        fail(74, "the disk: cannot save the checkpoint of step 9 (No space left on device)")
+        """
+    root = start(make_job(worker))
+    status = ended(root)
+    assert (status.state, status.restarts) == (State.SUCCEEDED, 1)
+    told = RunPaths(root).supervisor_log(1).read_text()
+    assert "ckpt-9_temp was not finished when its writer ended: removed" in told
+    assert "more are free there" not in told
+    assert [p.name for p in RunPaths(root).checkpoints.glob("ckpt*")] == ["ckpt-5.index"]
+
+
 def test_a_run_that_waits_for_room_can_be_cancelled(
     disk: Path, make_job: MakeJob, start: Start
 ) -> None:

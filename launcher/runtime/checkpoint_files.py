@@ -57,18 +57,15 @@ class CheckpointFiles:
         """List what has an index. Called when the newest of them is good."""
         names = set(unfinished.listing(self.folder))
         steps = [step for step in reversed(self.steps()) if f"ckpt-{step}.index" in names]
-        if steps == self.named():
-            return
         if not steps:
             (self.folder / unfinished.STATE_FILE).unlink(missing_ok=True)
             return
-        # Names without a folder: a run may be moved. The manager keeps those for ever that are not
-        # younger than the last preserved one.
+        # Names without a folder: a run may be moved.
         times = [(self.folder / f"ckpt-{step}.index").stat().st_mtime for step in steps]
         lines = [f'model_checkpoint_path: "ckpt-{steps[-1]}"']
         lines += [f'all_model_checkpoint_paths: "ckpt-{step}"' for step in steps]
         lines += [f"all_model_checkpoint_timestamps: {time!r}" for time in times]
-        lines += [f"last_preserved_timestamp: {min(times) - 1!r}"]
+        lines += ["last_preserved_timestamp: 0.0"]
         write_text(self.folder / unfinished.STATE_FILE, "\n".join(lines) + "\n")
 
 

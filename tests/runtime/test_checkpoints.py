@@ -257,6 +257,24 @@ def test_one_that_the_disk_gives_a_moment_later_is_continued(run: RunPaths) -> N
     mended.join()
 
 
+def test_a_clock_that_was_set_back_drops_none_from_the_list(run: RunPaths) -> None:
+    """As a run leaves them that was saved an hour from now: TensorFlow's manager would keep those
+    for ever that are not younger than its last preserved one, and list them no more."""
+    later = time.time() + 3600
+    lines = ['model_checkpoint_path: "ckpt-5"']
+    lines += [f'all_model_checkpoint_paths: "ckpt-{step}"' for step in (3, 5)]
+    lines += [f"all_model_checkpoint_timestamps: {later + step}" for step in (3, 5)]
+    lines += [f"last_preserved_timestamp: {later}"]
+    (run.checkpoints / "checkpoint").write_text("\n".join(lines) + "\n")
+    for step in (3, 5):
+        os.utime(run.checkpoints / f"ckpt-{step}.index", (later + step, later + step))
+    again = checkpoints(run)
+    assert again.restore_newest() == 5
+    again._step.assign(7)
+    again.save()
+    assert listed_steps(run.checkpoints) == [3, 5, 7]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""

@@ -31,6 +31,7 @@ from launcher.storage import is_passing
 _REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
 _LAST_WORD_SECONDS = 120.0
+_UNKILLABLE = "does not end even after SIGKILL (its disk does not answer)"
 
 
 class Cancelled(Exception):  # noqa: N818 (an event, not an error)
@@ -210,16 +211,19 @@ class Supervisor(abc.ABC):
         seconds = self._job.killed_stop_seconds if killed else self._job.group_stop_seconds
         stop(rest, seconds, log, hurry=lambda: self._stop_wanted() > 1)
         exits = []
+        silent = not frozen and not any(c.code for c in self._left)
         for child in rest:
+            if child.code is None:
+                exits.append(Exit(child.label, -signal.SIGKILL, stopped=True, hung=_UNKILLABLE))
+                continue
             hung = ""
             if child in frozen:
                 hung = "was stopped by a signal (SIGSTOP): it did not run, and the others waited"
             elif child.code == -signal.SIGKILL and not killed:
                 hung = f"hung: it ended neither with the others nor within {seconds:g} s of SIGTERM"
-            elif not self._left and not frozen:
+            elif silent:
                 hung = "hung: it said nothing for longer than restart.stall_timeout_seconds"
-            if child.code is not None:
-                exits.append(exit_of(child, self._paths, stopped=True, hung=hung))
+            exits.append(exit_of(child, self._paths, stopped=True, hung=hung))
         return exits
 
     def _left_badly(self) -> bool:

@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends import local, lock, orphans
+from launcher.backends import local, lock, orphans, processes
 from launcher.backends.base import RunStatus
+from launcher.backends.evaluation import exit_of
+from launcher.backends.local_supervisor import LocalSupervisor
+from launcher.backends.processes import Child
 from launcher.backends.status import heartbeats, newest_score, true_status
+from launcher.backends.verdict import judge
 from launcher.contract import Reason, RunPaths, State
-from launcher.render.local import JOB_FILE
+from launcher.render.local import JOB_FILE, Process
+from tests.disks import hanging
 
 from .conftest import MakeJob, processes_of
 
@@ -317,6 +322,57 @@ def test_worker_that_leaves_by_no_means_is_named(make_job: MakeJob, start: Start
     assert ended(start(job)).message.startswith(
         "worker-1 hung: it ended neither with the others nor within 0.3 s of SIGTERM; all 0"
     )
+
+
+def test_a_worker_that_outlives_sigkill_is_named(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits in the kernel for a file system that takes its request and never answers."""
+    monkeypatch.setattr(processes, "KILL_SECONDS", 0.5)
+    job = make_job("sys.exit(75)", group_stop_seconds=0.2)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    held = lock.RunLock.acquire(job.paths.root)
+    assert held
+    supervisor = LocalSupervisor(job, held)
+    lost = "import os, sys; os.stat(sys.argv[1])"
+    codes = ("raise SystemExit(75)", lost)
+    with hanging(folder):
+        for i, code in enumerate(codes):
+            argv = (sys.executable, "-c", code, str(folder / "file"))
+            supervisor._workers.append(
+                Child(Process("worker", i, argv, {}, str(job.paths.worker_log(0, i))))
+            )
+        deadline = time.monotonic() + 10
+        while not supervisor._left_badly():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        hangs = supervisor._workers[1]
+        exits = [exit_of(c, job.paths) for c in supervisor._left] + supervisor._stop_the_rest()
+        assert hangs.poll() is None
+        verdict = judge(exits)
+    assert str(verdict.cause) == (
+        "worker-1 does not end even after SIGKILL (its disk does not answer)"
+    )
+    assert (verdict.reason, verdict.final, verdict.counts) == (Reason.PEER_LOST, False, True)
+    while hangs.poll() is None:
+        assert time.monotonic() < deadline + 10
+        time.sleep(0.02)
+    held.release()
+
+
+def test_one_that_hangs_when_the_others_are_done_costs_a_restart(
+    make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        beat(100)
+        if index == 1:
+            on_term(143)
+            forever()
+    """
+    status = ended(start(make_job(worker, silence_seconds=0.5, max_restarts=0)))
+    assert (status.state, status.reason) == (State.FAILED, Reason.PEER_LOST)
+    assert status.message.startswith("worker-1 hung: it said nothing for longer than")
 
 
 def test_stopped_worker_saves_when_the_run_is_cancelled(make_job: MakeJob, start: Start) -> None:

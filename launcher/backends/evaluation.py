@@ -8,6 +8,7 @@ from pathlib import Path
 
 from launcher.backends.processes import Log, Member, exit_text
 from launcher.backends.room import lacking, mebibytes
+from launcher.backends.silence import Stuck
 from launcher.backends.verdict import Exit
 from launcher.contract import Reason, RunPaths
 from launcher.errors import LauncherError, StorageError, UnreachableError
@@ -28,7 +29,8 @@ class NotYetError(Exception):
 
 
 class EvaluatorKeeper:
-    """Starts it, and again when it dies, at most `max_evaluator_restarts` times between two scores.
+    """Starts it, and again when it dies or hangs, at most `max_evaluator_restarts` times between
+    two scores.
 
     An evaluator that dies of one checkpoint passes that one over in time (evaluate/attempts.py): so
     it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count, nor does
@@ -47,6 +49,8 @@ class EvaluatorKeeper:
         self._has_got_on()
         self._not_before = 0.0
         self._unreached = 0
+        self._stuck: Stuck | None = None
+        self._hung = ""
         self._full = False
         self._disk_faults = 0
         self.waiting = ""
@@ -73,8 +77,7 @@ class EvaluatorKeeper:
             return self._is_due() and self._start(attempt)
         code = self.child.poll()
         if code is None:
-            if self.child.waiting is not None:
-                self._wait(self.child.waiting)
+            self._watch(self.child)
             return False
         left, self.child = self.child, None
         how = "was given no room in time" if left.waiting else exit_text(code)
@@ -82,7 +85,7 @@ class EvaluatorKeeper:
         if code == 0:
             self.done = True
             return False
-        why = exit_of(left, self._job.paths)
+        why = exit_of(left, self._job.paths, hung=self._hung)
         if self._has_got_on():
             self._restarts = self._disk_faults = 0
         if why.reason is Reason.STORAGE:
@@ -95,6 +98,20 @@ class EvaluatorKeeper:
         self._not_before = time.monotonic() + self._job.pause(self._restarts)
         self._restarts += int(counts)
         return False
+
+    def _watch(self, child: Member) -> None:
+        """One that is stopped or hangs is killed: its scores can be made again."""
+        if self._stuck is None:
+            return
+        self._stuck.look()
+        if not self._hung and (why := self._stuck.why):
+            self._hung = why
+            self._log(f"evaluator ({child.identity}): {why}: SIGKILL")
+            child.signal(signal.SIGKILL)
+        if self._hung:
+            self._wait(f"the evaluator {self._hung}")
+        elif child.waiting is not None:
+            self._wait(child.waiting or self._stuck.note)
 
     def _has_got_on(self) -> bool:
         """Whether it has written any result since this was asked last."""
@@ -130,6 +147,7 @@ class EvaluatorKeeper:
             return False
         self._starts += 1
         self._unreached = 0
+        self._stuck, self._hung = Stuck(self.child, self._job), ""
         self._log(f"evaluator ({self.child.identity}): started, start {self._starts}")
         return True
 

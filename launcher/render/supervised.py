@@ -11,6 +11,7 @@ WATCHDOGS_MARGIN_SECONDS = 60.0
 """Beyond restart.stall_timeout_seconds, after which a worker's own watchdog ends it."""
 
 _MAX_PAUSE_SECONDS = 30.0
+_EVALUATOR_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class SupervisedJob:
     @property
     def paths(self) -> RunPaths:
         return RunPaths(Path(self.root))
+
+    @property
+    def evaluator_silence_seconds(self) -> float:
+        """How long the evaluator may not get on: to build and trace a model, or to compare its two
+        modes, takes minutes on busy cores, and the scores of 5,000 images most of one."""
+        return max(4 * self.silence_seconds, _EVALUATOR_SECONDS)
 
     def pause(self, before: int) -> float:
         """Seconds to wait when as many tries in a row have brought nothing before this one."""

@@ -12,6 +12,7 @@ from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, OutOfMemoryError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
 from launcher.runtime.leaving import leave, say_plainly
+from launcher.runtime.watchdog import Watchdog
 from launcher.storage import answering, is_gone, write_json
 from launcher.worker_config import WorkerConfig
 
@@ -22,14 +23,6 @@ def main(root: Path) -> WorkerExit:
     effective = pipeline.read(paths.pipeline)
     worker = worker_index(os.environ)
     parent = os.environ.get(ENV_PARENT_PID)
-    compat.load()
-
-    import tensorflow as tf
-
-    quiet_libraries()
-    from launcher.runtime import applied, devices, failures, loop
-    from launcher.runtime.watchdog import Watchdog
-
     watchdog = Watchdog(
         config.stall_timeout_seconds,
         on_exit=lambda code, stall: tell(paths, worker, code, stall.message, own=stall.own),
@@ -37,6 +30,14 @@ def main(root: Path) -> WorkerExit:
         workers=config.workers,
     )
     watchdog.start()
+    compat.load()
+
+    import tensorflow as tf
+
+    quiet_libraries()
+    from launcher.runtime import applied, devices, failures, loop
+
+    watchdog.loaded()
     applied.check_pipeline(config, effective.train_config)
     threads = devices.cpu_threads()
     devices.limit_threads(threads)

@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,48 @@ def test_a_file_that_its_disk_does_not_let_go_keeps_it_from_nothing(job: Supervi
     keeper, _ = keeper_of(job, lambda: child(job))
     until_over(keeper)
     assert keeper.done
+
+
+def running(job: SupervisedJob, code: str) -> Child:
+    text = f"import os, sys, time; beat = {str(job.paths.evaluator_beat)!r}\n{code}"
+    argv = (sys.executable, "-c", text)
+    return Child(Process(EVALUATOR, 0, argv, {}, str(job.paths.evaluator_log(0))))
+
+
+def test_one_that_is_stopped_is_started_again_and_counted(job: SupervisedJob) -> None:
+    stopped = "os.kill(os.getpid(), 19)"
+    keeper, told = keeper_of(replace(job, frozen_seconds=0.2), *[lambda: running(job, stopped)] * 2)
+    until_over(keeper)
+    assert keeper.failure == "evaluator was stopped by a signal (SIGSTOP)"
+    assert sum("SIGKILL" in line for line in told) == 4, "sent, and died of, twice"
+
+
+def test_one_that_does_not_get_on_is_told_then_started_again(
+    job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.render.supervised._EVALUATOR_SECONDS", 1.2)
+    job = replace(job, silence_seconds=0.3)
+    keeper, _ = keeper_of(job, lambda: running(job, "time.sleep(60)"), lambda: child(job))
+    notes = until_over(keeper)
+    assert keeper.done
+    assert notes[:3] == [
+        "",
+        "the evaluator does not get on; after 0.02 minutes it is started again",
+        "the evaluator hung: it has not got on for 0.02 minutes",
+    ]
+
+
+def test_one_that_gets_on_is_left_alone(
+    job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.render.supervised._EVALUATOR_SECONDS", 1.0)
+    job = replace(job, silence_seconds=0.2)
+    job.paths.evaluator_beat.parent.mkdir()
+    job.paths.evaluator_beat.touch()
+    gets_on = "for _ in range(40): time.sleep(0.05); os.utime(beat)"
+    keeper, told = keeper_of(job, lambda: running(job, gets_on))
+    until_over(keeper)
+    assert keeper.done, told
 
 
 def test_pauses_grow_up_to_half_a_minute(job: SupervisedJob) -> None:

@@ -15,6 +15,7 @@ from launcher.backends.base import JobHandle, RunStatus
 from launcher.backends.files import write_files
 from launcher.backends.lock import RunLock
 from launcher.backends.machine import check_gpus, check_training_extra, this_machine
+from launcher.backends.patience import cancel_seconds
 from launcher.backends.processes import POLL_SECONDS, child_env, free_hosts
 from launcher.backends.rescore import rescore
 from launcher.backends.status import read_status, true_status, write_last, write_pending
@@ -228,7 +229,7 @@ def _patience(root: Path) -> float:
         job = render.LocalJob.read(root / render.JOB_FILE)
     except ConfigError:
         return _CANCEL_MARGIN_SECONDS
-    return job.stop_seconds + _CANCEL_MARGIN_SECONDS
+    return cancel_seconds(job) + _CANCEL_MARGIN_SECONDS
 
 
 def _terminate(pid: int) -> None:

@@ -16,6 +16,7 @@ from types import FrameType
 from launcher.backends.base import RunStatus
 from launcher.backends.evaluation import EvaluatorKeeper, exit_of
 from launcher.backends.lock import RunLock
+from launcher.backends.patience import stop_seconds
 from launcher.backends.processes import POLL_SECONDS, Member, exit_text, stop
 from launcher.backends.room import lacking, mebibytes
 from launcher.backends.silence import Frozen, Silence
@@ -99,7 +100,7 @@ class Supervisor(abc.ABC):
             log("cancelled: stopping all processes")
             self._set(self._status.state, self._status.reason, "being cancelled")
             self._stop_all()
-            self._end(State.CANCELLED, Reason.CANCELLED, "")
+            self._end(State.CANCELLED, Reason.CANCELLED, self._unsaved())
         except LauncherError as e:
             reason = next((r for kind, r in _REASONS if isinstance(e, kind)), Reason.BAD_CONFIG)
             self._stop_all()
@@ -194,7 +195,7 @@ class Supervisor(abc.ABC):
         """Save and stop. None when the group had just done its last step."""
         workers = list(self._workers)
         log(f"{why}: the group saves and stops")
-        stop(workers, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
+        stop(workers, stop_seconds(self._job), log, hurry=lambda: self._stop_wanted() > 1)
         self._workers = []
         if all(c.code == 0 for c in workers):
             return None
@@ -298,8 +299,19 @@ class Supervisor(abc.ABC):
             self._set(self._status.state, self._status.reason, self._status.message)
 
     def _stop_all(self) -> None:
-        children = [*self._workers, *([self._evaluator.child] if self._evaluator.child else [])]
-        stop(children, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
+        evaluator = [self._evaluator.child] if self._evaluator.child else []
+        stop(self._workers, stop_seconds(self._job), log, hurry=lambda: self._stop_wanted() > 1)
+        stop(evaluator, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
+
+    def _unsaved(self) -> str:
+        """Of a run that was cancelled: whether steps are lost."""
+        killed = [c.label for c in self._workers if c.code in (None, -signal.SIGKILL)]
+        if not killed:
+            return ""
+        return (
+            f"{', '.join(killed)} had to be killed before a checkpoint was saved: "
+            "`launcher submit SPEC --resume` continues from the one before"
+        )
 
     def _set(self, state: State, reason: Reason, message: str = "") -> None:
         step = newest_step(self._paths.root, self._status.attempt)

@@ -46,7 +46,8 @@ class SupervisedJob:
     max_restarts: int
     roles: tuple[Role, ...]
     stop_seconds: float = 60.0
-    """From SIGTERM to SIGKILL: time to save a checkpoint of a large model."""
+    """From SIGTERM to SIGKILL, at least: time to save a checkpoint of a large model. Workers whose
+    steps are long have more (backends/patience.py)."""
     group_stop_seconds: float = 12.0
     """The same for a group that lost a member, which cannot save anything together any more. With
     `peer_seconds` it has left within 20 s."""

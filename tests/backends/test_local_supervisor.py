@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,13 @@ from launcher.backends import local, lock, orphans, processes
 from launcher.backends.base import RunStatus
 from launcher.backends.evaluation import exit_of
 from launcher.backends.local_supervisor import LocalSupervisor
+from launcher.backends.patience import stop_seconds
 from launcher.backends.processes import Child
 from launcher.backends.status import heartbeats, newest_score, true_status
 from launcher.backends.verdict import judge
 from launcher.contract import Reason, RunPaths, State
 from launcher.render.local import JOB_FILE, Process
+from launcher.storage import read_json
 from tests.disks import hanging
 
 from .conftest import MakeJob, processes_of
@@ -461,6 +463,36 @@ def test_cancel_saves_and_leaves_nothing(make_job: MakeJob, start: Start, tmp_pa
     assert not local.cancel(root)  # idempotent
 
 
+def test_workers_whose_steps_are_long_may_save_when_cancelled(
+    make_job: MakeJob, start: Start
+) -> None:
+    """A step of 32 images takes 3.2 s."""
+    worker = """
+        beat(7)
+        def leave(number, frame):
+            time.sleep(2.0)
+            (root / f"saved-by-{index}").touch()
+            os._exit(143)
+        signal.signal(signal.SIGTERM, leave)
+        forever()
+    """
+    job = make_job(worker, stop_seconds=0.3)
+    root = start(job)
+    for index in (0, 1):
+        appears(root / f"ready-{index}-0")
+    assert stop_seconds(job) == pytest.approx(3 * 3.2 + 30)
+    assert stop_seconds(replace(job, silence_seconds=20.0)) == 20.0
+    assert stop_seconds(replace(job, stop_seconds=60.0)) == 60.0
+    assert local.cancel(root)
+    assert (root / "saved-by-0").exists()
+    assert (root / "saved-by-1").exists()
+    status = true_status(root)
+    assert (status.state, status.message) == (State.CANCELLED, "")
+    for path in root.glob("progress/worker-*.json"):
+        path.write_text(json.dumps(read_json(path) | {"images_per_second": None}))
+    assert stop_seconds(job) == 0.3, "nothing is known before the second step"
+
+
 def test_second_cancel_does_not_wait_for_checkpoints(make_job: MakeJob, start: Start) -> None:
     worker = "signal.signal(signal.SIGTERM, signal.SIG_IGN); forever()"
     root = start(make_job(worker, stop_seconds=60.0))
@@ -469,7 +501,12 @@ def test_second_cancel_does_not_wait_for_checkpoints(make_job: MakeJob, start: S
     began = time.monotonic()
     assert local.cancel(root, timeout=0.5)
     assert time.monotonic() - began < 10
-    assert true_status(root).state is State.CANCELLED
+    status = true_status(root)
+    assert status.state is State.CANCELLED
+    assert status.message == (
+        "worker-0, worker-1 had to be killed before a checkpoint was saved: "
+        "`launcher submit SPEC --resume` continues from the one before"
+    )
 
 
 def test_killed_supervisor_is_told_by_readers(

@@ -46,18 +46,18 @@ def gone(place: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def hanging(folder: Path) -> Iterator[None]:
+def hanging(folder: Path) -> Iterator[threading.Event]:
     """A FUSE mount that takes every request and answers none stands in place of the folder until
-    the block ends: who uses it waits in the kernel, where not even SIGKILL reaches it. Skips where
-    this user may not mount."""
+    the block ends: who uses it waits in the kernel, where not even SIGKILL reaches it. The event
+    says that somebody does. Skips where this user may not mount."""
     device = _open_fuse()
-    over = threading.Event()
-    server = threading.Thread(target=_take_requests, args=[device, over])
+    asked, over = threading.Event(), threading.Event()
+    server = threading.Thread(target=_take_requests, args=[device, asked, over])
     server.start()
     try:
         _mount(device, folder)
         try:
-            yield
+            yield asked
         finally:
             subprocess.run(["umount", "-l", str(folder)], check=True)
     finally:
@@ -66,7 +66,7 @@ def hanging(folder: Path) -> Iterator[None]:
         os.close(device)  # which ends the waiting
 
 
-def _take_requests(device: int, over: threading.Event) -> None:
+def _take_requests(device: int, asked: threading.Event, over: threading.Event) -> None:
     """linux/fuse.h: only the first, FUSE_INIT, is answered."""
     ready = select.poll()
     ready.register(device, select.POLLIN)
@@ -75,7 +75,9 @@ def _take_requests(device: int, over: threading.Event) -> None:
             continue  # not mounted yet, or nobody asks
         request = os.read(device, 1 << 17)
         _, opcode, unique = struct.unpack_from("<IIQ", request)
-        if opcode == _INIT:
+        if opcode != _INIT:
+            asked.set()
+        else:
             answer = struct.pack("<IIIIHHIIHHI28x", 7, 31, 1 << 16, 0, 16, 12, 1 << 16, 1, 0, 0, 0)
             os.write(device, struct.pack("<IiQ", 16 + len(answer), 0, unique) + answer)
 

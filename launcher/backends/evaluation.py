@@ -4,16 +4,15 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from launcher.backends.exits import exit_of
 from launcher.backends.processes import Log, Member, exit_text
 from launcher.backends.room import lacking, mebibytes
 from launcher.backends.silence import Stuck
-from launcher.backends.verdict import Exit
-from launcher.contract import Reason, RunPaths
+from launcher.contract import Reason
 from launcher.errors import LauncherError, StorageError, UnreachableError
 from launcher.render.supervised import EVALUATOR, SupervisedJob
-from launcher.storage import discard, peek_json
+from launcher.storage import discard
 
 NICE = 10
 """Scoring yields to training on the same cores."""
@@ -182,33 +181,3 @@ class EvaluatorKeeper:
     def _give_up(self, why: str) -> None:
         self.failure = why
         self._log(f"evaluator given up: {why}")
-
-
-def exit_of(child: Member, paths: RunPaths, stopped: bool = False, hung: str = "") -> Exit:
-    """How a child left, with what it said about it. Call when it has left."""
-    if child.code is None:
-        raise ValueError(f"{child.label} has not left")
-    said = peek_json(paths.failure(child.process.role, child.process.index))
-    if not isinstance(said, dict) or said.get("exit") != child.code:
-        said = {}  # nothing, or of another end
-    return Exit(
-        child.label,
-        child.code,
-        stopped,
-        told=str(said.get("message", "")) or child.told,
-        last_line=last_line(Path(child.process.log)),
-        own=said.get("own") is True,
-        hung=hung,
-    )
-
-
-def last_line(log: Path, limit: int = 300) -> str:
-    """The last line with anything on it, cut to `limit` characters."""
-    try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:limit]

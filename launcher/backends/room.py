@@ -2,7 +2,10 @@
 
 import shutil
 
+from launcher.backends.processes import Log
 from launcher.contract import RunPaths
+from launcher.errors import StorageError
+from launcher.records import unfinished
 
 SLACK = 16 << 20
 """Bytes beside the checkpoint: status, heartbeats, metrics, logs."""
@@ -26,6 +29,15 @@ def lacking(paths: RunPaths, checkpoints: int) -> int:
         return max(0, wanted - shutil.disk_usage(paths.root).free)
     except OSError:
         return 0
+
+
+def remove_unfinished(paths: RunPaths, log: Log) -> None:
+    """What a group that is gone was writing takes the room that the next one needs."""
+    try:
+        for name in unfinished.clear(paths.checkpoints):
+            log(f"{name} was not finished when its writer ended: removed")
+    except StorageError as e:
+        log(f"error: {e}")
 
 
 def mebibytes(count: int) -> str:

@@ -14,25 +14,24 @@ from pathlib import Path
 from types import FrameType
 
 from launcher.backends.base import RunStatus
-from launcher.backends.evaluation import EvaluatorKeeper, exit_of
+from launcher.backends.evaluation import EvaluatorKeeper
+from launcher.backends.exits import exit_of, unsaved
 from launcher.backends.lock import RunLock
 from launcher.backends.patience import stop_seconds
 from launcher.backends.processes import POLL_SECONDS, Member, exit_text, stop
-from launcher.backends.room import lacking, mebibytes
+from launcher.backends.room import lacking, mebibytes, remove_unfinished
 from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.supervisor_log import log, log_to
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
-from launcher.records import unfinished
 from launcher.render.supervised import SupervisedJob
 from launcher.storage import is_passing
 
 _REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
 _LAST_WORD_SECONDS = 120.0
-_UNKILLABLE = "does not end even after SIGKILL (its disk does not answer)"
 
 
 class Cancelled(Exception):  # noqa: N818 (an event, not an error)
@@ -100,7 +99,7 @@ class Supervisor(abc.ABC):
             log("cancelled: stopping all processes")
             self._set(self._status.state, self._status.reason, "being cancelled")
             self._stop_all()
-            self._end(State.CANCELLED, Reason.CANCELLED, self._unsaved())
+            self._end(State.CANCELLED, Reason.CANCELLED, unsaved(self._workers))
         except LauncherError as e:
             reason = next((r for kind, r in _REASONS if isinstance(e, kind)), Reason.BAD_CONFIG)
             self._stop_all()
@@ -214,9 +213,6 @@ class Supervisor(abc.ABC):
         exits = []
         silent = not frozen and not any(c.code for c in self._left)
         for child in rest:
-            if child.code is None:
-                exits.append(Exit(child.label, -signal.SIGKILL, stopped=True, hung=_UNKILLABLE))
-                continue
             hung = ""
             if child in frozen:
                 hung = "was stopped by a signal (SIGSTOP): it did not run, and the others waited"
@@ -261,7 +257,8 @@ class Supervisor(abc.ABC):
 
     def _wait_for_room(self, cause: str) -> None:
         """Restarts on a full disk would only use up restart.max_restarts, within seconds."""
-        self._remove_unfinished()
+        if not self._workers:  # one that outlived SIGKILL may write still
+            remove_unfinished(self._paths, log)
         if not (missing := lacking(self._paths, self._group_size())):
             return
         wanted = f"waits until {mebibytes(missing)} more are free there"
@@ -269,16 +266,6 @@ class Supervisor(abc.ABC):
         self._set(State.RESTARTING, Reason.STORAGE, f"{cause}; {wanted}")
         self._until(lambda: not lacking(self._paths, self._group_size()))
         log("there is room again")
-
-    def _remove_unfinished(self) -> None:
-        """What the group was writing takes the room that it waits for."""
-        if self._workers:  # one that outlived SIGKILL may write still
-            return
-        try:
-            for name in unfinished.clear(self._paths.checkpoints):
-                log(f"{name} was not finished when its writer ended: removed")
-        except StorageError as e:
-            log(f"error: {e}")
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -302,16 +289,6 @@ class Supervisor(abc.ABC):
         evaluator = [self._evaluator.child] if self._evaluator.child else []
         stop(self._workers, stop_seconds(self._job), log, hurry=lambda: self._stop_wanted() > 1)
         stop(evaluator, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
-
-    def _unsaved(self) -> str:
-        """Of a run that was cancelled: whether steps are lost."""
-        killed = [c.label for c in self._workers if c.code in (None, -signal.SIGKILL)]
-        if not killed:
-            return ""
-        return (
-            f"{', '.join(killed)} had to be killed before a checkpoint was saved: "
-            "`launcher submit SPEC --resume` continues from the one before"
-        )
 
     def _set(self, state: State, reason: Reason, message: str = "") -> None:
         step = newest_step(self._paths.root, self._status.attempt)

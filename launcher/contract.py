@@ -191,6 +191,11 @@ class RunPaths:
         return self.root / "progress" / f"{role}-{index}.failure.json"
 
     @property
+    def evaluator_beat(self) -> Path:
+        """`{"attempt", "pid"}` of the evaluator, whose main loop sets its time as it gets on."""
+        return self.root / "progress" / "evaluator.json"
+
+    @property
     def given_up(self) -> Path:
         """That the workers will not be started again, by a pod that knows: `{"worker", "exit",
         "message", "time"}`. Where a supervisor watches, status.json says it."""

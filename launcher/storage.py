@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from launcher.errors import StorageError, write_remedy
 
 Done = TypeVar("Done")
-_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
+PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 """Used as they are: opened anew, a file that a shell appends to would lose what it has."""
@@ -43,7 +43,7 @@ def tried_again(action: Callable[[], Done]) -> Done:
         try:
             return action()
         except OSError as e:
-            if e.errno not in _PASSING:
+            if not passing(e):
                 raise
         time.sleep(_AGAIN_SECONDS)
     return action()
@@ -81,6 +81,20 @@ def write_output(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any, elsewhere: str = RUN_DIR) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n", elsewhere)
+
+
+def discard(path: Path) -> None:
+    """Remove a file that says nothing any more; one that its disk does not let go stays."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def is_gone(folder: Path) -> bool:
+    """Whether there is no such folder. One whose disk does not answer is not taken for that."""
+    try:
+        return not stat.S_ISDIR(folder.stat().st_mode)
+    except OSError as e:
+        return not passing(e)
 
 
 def read_text(path: Path) -> str | None:
@@ -154,7 +168,28 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def is_passing(error: StorageError) -> bool:
     """A network file system's trouble, which may be over at the next try: for who tries again."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _PASSING
+    return isinstance(error.__cause__, OSError) and passing(error.__cause__)
+
+
+def passing(error: OSError) -> bool:
+    """The same of the system's own error."""
+    return error.errno in PASSING
+
+
+@contextlib.contextmanager
+def answering(root: Path) -> Iterator[None]:
+    """Around all that a process of the run at `root` does. Raises StorageError where a network file
+    system does not answer, wherever that shows; all other errors stay what they are."""
+    try:
+        yield
+    except OSError as e:
+        if not passing(e):
+            raise
+        raise StorageError(
+            e.strerror or str(e),
+            place=str(e.filename or root),
+            remedy="See whether this storage answers",
+        ) from e
 
 
 def read_error(error: OSError, path: Path) -> StorageError:

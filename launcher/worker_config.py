@@ -51,7 +51,7 @@ class WorkerConfig:
 
     @classmethod
     def read(cls, plan_json: Path) -> "WorkerConfig":
-        """Raises ConfigError when the file is missing, torn or of another version."""
+        """Raises ConfigError when the file is missing, torn or of another version, and OSError."""
         place = str(plan_json)
         try:
             data = json.loads(plan_json.read_text())["worker_config"]

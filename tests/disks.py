@@ -1,17 +1,20 @@
-"""File systems that fail as real ones do: a full one, one whose server has gone, one without
-locks."""
+"""File systems that fail as real ones do: full, gone with their server, hanging, without locks."""
 
 import contextlib
 import ctypes
 import os
 import platform
+import select
 import shutil
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+_INIT = 26
 
 
 @contextlib.contextmanager
@@ -29,23 +32,72 @@ def small(folder: Path, size: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def gone(folder: Path) -> Iterator[None]:
-    """A FUSE mount that nobody serves stands in place of the folder until the block ends: every use
-    of it fails with ENOTCONN, as of a network file system. Skips where this user may not mount."""
+def gone(place: Path) -> Iterator[None]:
+    """A FUSE mount that nobody serves stands in place of the folder or the file until the block
+    ends: every use of it fails with ENOTCONN, as of a network file system. Skips where this user
+    may not mount."""
+    device = _open_fuse()
     try:
-        device = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as e:
-        pytest.skip(f"/dev/fuse cannot be opened ({e.strerror})")
-    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
-    mount = ["mount", "-i", "-t", "fuse", "-o", options, "nobody", str(folder)]
-    done = subprocess.run(mount, pass_fds=[device], capture_output=True, text=True, check=False)
-    os.close(device)
-    if done.returncode:
-        pytest.skip(f"a FUSE file system cannot be mounted here ({done.stderr.strip()})")
+        _mount(device, place)
+    finally:
+        os.close(device)
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextlib.contextmanager
+def hanging(folder: Path) -> Iterator[threading.Event]:
+    """A FUSE mount that takes every request and answers none stands in place of the folder until
+    the block ends: who uses it waits in the kernel, where not even SIGKILL reaches it. The event
+    says that somebody does. Skips where this user may not mount."""
+    device = _open_fuse()
+    asked, over = threading.Event(), threading.Event()
+    server = threading.Thread(target=_take_requests, args=[device, asked, over])
+    server.start()
+    try:
+        _mount(device, folder)
+        try:
+            yield asked
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+    finally:
+        over.set()
+        server.join()
+        os.close(device)  # which ends the waiting
+
+
+def _take_requests(device: int, asked: threading.Event, over: threading.Event) -> None:
+    """linux/fuse.h: only the first, FUSE_INIT, is answered."""
+    ready = select.poll()
+    ready.register(device, select.POLLIN)
+    while not over.wait(0.02):
+        if ready.poll(0) != [(device, select.POLLIN)]:
+            continue  # not mounted yet, or nobody asks
+        request = os.read(device, 1 << 17)
+        _, opcode, unique = struct.unpack_from("<IIQ", request)
+        if opcode != _INIT:
+            asked.set()
+        else:
+            answer = struct.pack("<IIIIHHIIHHI28x", 7, 31, 1 << 16, 0, 16, 12, 1 << 16, 1, 0, 0, 0)
+            os.write(device, struct.pack("<IiQ", 16 + len(answer), 0, unique) + answer)
+
+
+def _open_fuse() -> int:
+    try:
+        return os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK)
+    except OSError as e:
+        pytest.skip(f"/dev/fuse cannot be opened ({e.strerror})")
+
+
+def _mount(device: int, place: Path) -> None:
+    mode = "100000" if place.is_file() else "40000"
+    options = f"fd={device},rootmode={mode},user_id={os.getuid()},group_id={os.getgid()}"
+    mount = ["mount", "-i", "-t", "fuse", "-o", options, "nobody", str(place)]
+    done = subprocess.run(mount, pass_fds=[device], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a FUSE file system cannot be mounted here ({done.stderr.strip()})")
 
 
 def without_flock(code: int) -> None:

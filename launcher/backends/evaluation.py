@@ -4,21 +4,23 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from launcher.backends.exits import exit_of
 from launcher.backends.processes import Log, Member, exit_text
-from launcher.backends.verdict import Exit
-from launcher.contract import Reason, RunPaths
-from launcher.errors import LauncherError, UnreachableError
+from launcher.backends.room import lacking, mebibytes
+from launcher.backends.silence import Stuck
+from launcher.contract import Reason
+from launcher.errors import LauncherError, StorageError, UnreachableError
 from launcher.render.supervised import EVALUATOR, SupervisedJob
-from launcher.storage import peek_json
+from launcher.storage import discard
 
 NICE = 10
 """Scoring yields to training on the same cores."""
 
-
-_MAX_PAUSE_SECONDS = 30.0
 _TURN_SECONDS = 1.0
+_MOST_DISK_FAULTS = 100
+"""With the pauses about an hour: a network file system is back by then; a disk that has room and
+may not be written never will be."""
 
 
 class NotYetError(Exception):
@@ -26,15 +28,17 @@ class NotYetError(Exception):
 
 
 class EvaluatorKeeper:
-    """Starts it, and again when it dies, at most `max_evaluator_restarts` times between two scores.
+    """Starts it, and again when it dies or hangs, at most `max_evaluator_restarts` times between
+    two scores.
 
     An evaluator that dies of one checkpoint passes that one over in time (evaluate/attempts.py): so
-    it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count.
+    it is given up only when it gets nowhere. Being told to stop (SIGTERM) does not count, nor does
+    a full disk, which is waited for as long as it is full; one that fails otherwise has an hour.
     """
 
     def __init__(self, job: SupervisedJob, start: Callable[[int], Member], log: Log) -> None:
-        """`start` begins it in an attempt. It raises NotYetError, UnreachableError when that may
-        succeed later, and another LauncherError when it never will."""
+        """`start` begins it in an attempt. It raises NotYetError, UnreachableError or StorageError
+        when that may succeed later, and another LauncherError when it never will."""
         self._job = job
         self._begin = start
         self._log = log
@@ -44,6 +48,10 @@ class EvaluatorKeeper:
         self._has_got_on()
         self._not_before = 0.0
         self._unreached = 0
+        self._stuck: Stuck | None = None
+        self._hung = ""
+        self._full = False
+        self._disk_faults = 0
         self.waiting = ""
         """What it waits for before it runs; empty: nothing."""
         self.child: Member | None = None
@@ -65,11 +73,10 @@ class EvaluatorKeeper:
         if self.over:
             return False
         if self.child is None:
-            return time.monotonic() >= self._not_before and self._start(attempt)
+            return self._is_due() and self._start(attempt)
         code = self.child.poll()
         if code is None:
-            if self.child.waiting is not None:
-                self._wait(self.child.waiting)
+            self._watch(self.child)
             return False
         left, self.child = self.child, None
         how = "was given no room in time" if left.waiting else exit_text(code)
@@ -77,16 +84,33 @@ class EvaluatorKeeper:
         if code == 0:
             self.done = True
             return False
-        why = exit_of(left, self._job.paths)
+        why = exit_of(left, self._job.paths, hung=self._hung)
         if self._has_got_on():
-            self._restarts = 0
+            self._restarts = self._disk_faults = 0
+        if why.reason is Reason.STORAGE:
+            self._await_disk(str(why))
+            return False
         counts = why.reason is not Reason.PREEMPTED
         if why.final or (counts and self._restarts >= self._job.max_evaluator_restarts):
             self._give_up(str(why))
             return False
-        self._not_before = time.monotonic() + self._job.restart_seconds * 2.0**self._restarts
+        self._not_before = time.monotonic() + self._job.pause(self._restarts)
         self._restarts += int(counts)
         return False
+
+    def _watch(self, child: Member) -> None:
+        """One that is stopped or hangs is killed: its scores can be made again."""
+        if self._stuck is None:
+            return
+        self._stuck.look()
+        if not self._hung and (why := self._stuck.why):
+            self._hung = why
+            self._log(f"evaluator ({child.identity}): {why}: SIGKILL")
+            child.signal(signal.SIGKILL)
+        if self._hung:
+            self._wait(f"the evaluator {self._hung}")
+        elif child.waiting is not None:
+            self._wait(child.waiting or self._stuck.note)
 
     def _has_got_on(self) -> bool:
         """Whether it has written any result since this was asked last."""
@@ -95,8 +119,15 @@ class EvaluatorKeeper:
             return self._results > before
         return False
 
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if now >= self._not_before and self._full:
+            self._full = bool(lacking(self._job.paths, checkpoints=0))
+            self._not_before = now + _TURN_SECONDS if self._full else now
+        return now >= self._not_before
+
     def _start(self, attempt: int) -> bool:
-        self._job.paths.failure(EVALUATOR).unlink(missing_ok=True)
+        discard(self._job.paths.failure(EVALUATOR))
         try:
             self.child = self._begin(attempt)
         except NotYetError as e:
@@ -107,11 +138,15 @@ class EvaluatorKeeper:
         except UnreachableError as e:
             self._try_later(e)
             return False
+        except StorageError as e:
+            self._await_disk(f"evaluator: {e}")
+            return False
         except LauncherError as e:
             self._give_up(f"evaluator: {e}")
             return False
         self._starts += 1
         self._unreached = 0
+        self._stuck, self._hung = Stuck(self.child, self._job), ""
         self._log(f"evaluator ({self.child.identity}): started, start {self._starts}")
         return True
 
@@ -127,41 +162,22 @@ class EvaluatorKeeper:
         self.waiting = why
 
     def _try_later(self, error: UnreachableError) -> None:
-        pause = min(self._job.restart_seconds * 2.0**self._unreached, _MAX_PAUSE_SECONDS)
-        self._not_before = time.monotonic() + pause
+        self._not_before = time.monotonic() + self._job.pause(self._unreached)
         self._unreached += 1
         self._wait(f"the evaluator is not started yet ({error.problems[0].what}); trying again")
+
+    def _await_disk(self, why: str) -> None:
+        """It left, or could not begin, because something cannot be written or read."""
+        missing = lacking(self._job.paths, checkpoints=0)
+        self._full = bool(missing)
+        if not missing and self._disk_faults >= _MOST_DISK_FAULTS:
+            self._give_up(why)
+            return
+        self._not_before = time.monotonic() + self._job.pause(self._disk_faults)
+        self._disk_faults += int(not missing)
+        until = f"when {mebibytes(missing)} more are free there" if missing else "soon"
+        self._wait(f"{why}; the evaluator starts again {until}")
 
     def _give_up(self, why: str) -> None:
         self.failure = why
         self._log(f"evaluator given up: {why}")
-
-
-def exit_of(child: Member, paths: RunPaths, stopped: bool = False, hung: str = "") -> Exit:
-    """How a child left, with what it said about it. Call when it has left."""
-    if child.code is None:
-        raise ValueError(f"{child.label} has not left")
-    said = peek_json(paths.failure(child.process.role, child.process.index))
-    if not isinstance(said, dict) or said.get("exit") != child.code:
-        said = {}  # nothing, or of another end
-    return Exit(
-        child.label,
-        child.code,
-        stopped,
-        told=str(said.get("message", "")) or child.told,
-        last_line=last_line(Path(child.process.log)),
-        own=said.get("own") is True,
-        hung=hung,
-    )
-
-
-def last_line(log: Path, limit: int = 300) -> str:
-    """The last line with anything on it, cut to `limit` characters."""
-    try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:limit]

@@ -18,6 +18,7 @@ from launcher.backends.supervising import Supervisor
 from launcher.backends.supervisor_log import log
 from launcher.errors import StorageError
 from launcher.render import local as render
+from launcher.storage import discard
 
 
 class LocalSupervisor(Supervisor):
@@ -29,7 +30,7 @@ class LocalSupervisor(Supervisor):
         hosts = free_hosts(self._local.workers)
         attempt = self._status.attempt
         for i in range(self._local.workers):
-            self._paths.failure(render.WORKER, i).unlink(missing_ok=True)
+            discard(self._paths.failure(render.WORKER, i))
         for i in range(self._local.workers):
             child = Child(render.worker(self._local, hosts, i, attempt, os.getpid()))
             self._workers.append(child)

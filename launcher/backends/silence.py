@@ -1,7 +1,8 @@
-"""A group that says nothing any more: what the workers' own watchdogs cannot notice.
+"""Workers and an evaluator that say nothing any more: what no watchdog of their own can notice.
 
-A stopped process has no running watchdog. That some of a group are stopped, the system tells at
-once; of a single worker, or a group that was stopped as a whole, there is only the silence.
+A stopped process has no running watchdog, and an evaluator none at all. That some of a group are
+stopped, the system tells at once; of a single worker, or a group that was stopped as a whole, there
+is only the silence.
 """
 
 import time
@@ -60,3 +61,52 @@ class Silence:
             self._seen, self._since = steps, now
         factor = 1 if steps else FIRST_STEP_FACTOR
         return now - self._since > factor * self._limit
+
+
+class Stuck:
+    """Of one evaluator: since when it is stopped, or its main loop has not got on."""
+
+    def __init__(self, child: Member, job: SupervisedJob) -> None:
+        self._child = child
+        self._job = job
+        self._beat = job.paths.evaluator_beat
+        self._seen: object = None
+        self._moved = self._ran = self._looked = time.monotonic()
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > _PAUSED_SECONDS:
+            self._moved = self._ran = now
+        self._looked = now
+        if not self._child.frozen:
+            self._ran = now
+        try:
+            found = self._beat.stat()
+            seen: object = (found.st_ino, found.st_mtime_ns)
+        except FileNotFoundError:
+            seen = None  # it has not come to its loop
+        except OSError:
+            self._moved = now  # nobody knows
+            return
+        if seen != self._seen or self._child.waiting != "":
+            self._seen, self._moved = seen, now
+
+    @property
+    def why(self) -> str:
+        """What it is to be ended for; empty: nothing."""
+        if self._looked - self._ran > self._job.frozen_seconds:
+            return "was stopped by a signal (SIGSTOP)"
+        limit = self._job.evaluator_silence_seconds
+        return f"hung: it has not got on for {limit / 60:g} minutes" if self._still > limit else ""
+
+    @property
+    def note(self) -> str:
+        """For the status, long before."""
+        if self._still <= self._job.silence_seconds:
+            return ""
+        limit = self._job.evaluator_silence_seconds
+        return f"the evaluator does not get on; after {limit / 60:g} minutes it is started again"
+
+    @property
+    def _still(self) -> float:
+        return self._looked - self._moved

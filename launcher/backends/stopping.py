@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launcher.backends import identity, lock, orphans, run_folder
 from launcher.backends.lock import Holder, RunLock, Work
+from launcher.backends.patience import cancel_seconds
 from launcher.backends.processes import POLL_SECONDS
 from launcher.backends.status import read_status
 from launcher.contract import RunPaths
@@ -133,4 +134,4 @@ def _patience(root: Path) -> float:
         job = render.LocalJob.read(root / render.JOB_FILE)
     except (ConfigError, OSError):
         return _MARGIN_SECONDS
-    return job.stop_seconds + _MARGIN_SECONDS
+    return cancel_seconds(job) + _MARGIN_SECONDS

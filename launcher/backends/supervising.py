@@ -14,10 +14,12 @@ from pathlib import Path
 from types import FrameType
 
 from launcher.backends.base import RunStatus
-from launcher.backends.evaluation import EvaluatorKeeper, exit_of
+from launcher.backends.evaluation import EvaluatorKeeper
+from launcher.backends.exits import exit_of, unsaved
 from launcher.backends.lock import RunLock
+from launcher.backends.patience import stop_seconds
 from launcher.backends.processes import POLL_SECONDS, Member, exit_text, stop
-from launcher.backends.room import lacking
+from launcher.backends.room import lacking, mebibytes, remove_unfinished
 from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.supervisor_log import log, log_to
@@ -25,10 +27,11 @@ from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
 from launcher.render.supervised import SupervisedJob
+from launcher.storage import is_passing
 
 _REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
-_MAX_PAUSE_SECONDS = 30.0
+_LAST_WORD_SECONDS = 120.0
 
 
 class Cancelled(Exception):  # noqa: N818 (an event, not an error)
@@ -47,12 +50,14 @@ class Supervisor(abc.ABC):
         self._left: list[Member] = []
         self._evaluator = EvaluatorKeeper(job, self._start_evaluator, log)
         self._last_write = 0.0
+        self._unwritten: StorageError | None = None
         self._status = replace(
             read_status(self._paths.root)
             or RunStatus(job.name, self._paths.root, State.PENDING, Reason.SUBMITTED),
             total_steps=job.total_steps,
             supervisor_pid=os.getpid(),
         )
+        self._noted = self._status
 
     @abc.abstractmethod
     def _start_workers(self) -> None:
@@ -78,6 +83,9 @@ class Supervisor(abc.ABC):
         """Why the group should stop and start anew in another size; empty: it goes on."""
         return ""
 
+    def _group_size(self) -> int:
+        return self._job.workers
+
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
 
@@ -91,7 +99,7 @@ class Supervisor(abc.ABC):
             log("cancelled: stopping all processes")
             self._set(self._status.state, self._status.reason, "being cancelled")
             self._stop_all()
-            self._end(State.CANCELLED, Reason.CANCELLED, "")
+            self._end(State.CANCELLED, Reason.CANCELLED, unsaved(self._workers))
         except LauncherError as e:
             reason = next((r for kind, r in _REASONS if isinstance(e, kind)), Reason.BAD_CONFIG)
             self._stop_all()
@@ -144,14 +152,19 @@ class Supervisor(abc.ABC):
             if verdict.reason is Reason.STORAGE:
                 self._wait_for_room(str(verdict.cause))
             pauses = 0 if step > self._start_step else pauses + 1
-            self._pause(self._job.restart_seconds * 2.0 ** max(0, pauses - 1))
+            self._pause(self._job.pause(max(0, pauses - 1)))
         return None
 
     def _attempt(self) -> Verdict | None:
         """Start the group and wait until all are done, or one is not and the rest are stopped."""
         self._start_step = self._status.step
         self._left, self._workers = [], []
-        self._start_workers()
+        try:
+            self._start_workers()
+        except StorageError as e:  # a log that cannot be opened, say
+            stop(self._workers, self._job.killed_stop_seconds, log)
+            self._workers = [c for c in self._workers if c.code is None]
+            return Verdict(Exit("the supervisor", WorkerExit.STORAGE, told=str(e)))
         self._set(State.RUNNING, Reason.STARTED, self._status.message)
         self._record()
         silence = Silence(self._paths.root, self._status.attempt, self._job)
@@ -181,7 +194,7 @@ class Supervisor(abc.ABC):
         """Save and stop. None when the group had just done its last step."""
         workers = list(self._workers)
         log(f"{why}: the group saves and stops")
-        stop(workers, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
+        stop(workers, stop_seconds(self._job), log, hurry=lambda: self._stop_wanted() > 1)
         self._workers = []
         if all(c.code == 0 for c in workers):
             return None
@@ -198,16 +211,16 @@ class Supervisor(abc.ABC):
         seconds = self._job.killed_stop_seconds if killed else self._job.group_stop_seconds
         stop(rest, seconds, log, hurry=lambda: self._stop_wanted() > 1)
         exits = []
+        silent = not frozen and not any(c.code for c in self._left)
         for child in rest:
             hung = ""
             if child in frozen:
                 hung = "was stopped by a signal (SIGSTOP): it did not run, and the others waited"
             elif child.code == -signal.SIGKILL and not killed:
                 hung = f"hung: it ended neither with the others nor within {seconds:g} s of SIGTERM"
-            elif not self._left and not frozen:
+            elif silent:
                 hung = "hung: it said nothing for longer than restart.stall_timeout_seconds"
-            if child.code is not None:
-                exits.append(exit_of(child, self._paths, stopped=True, hung=hung))
+            exits.append(exit_of(child, self._paths, stopped=True, hung=hung))
         return exits
 
     def _left_badly(self) -> bool:
@@ -244,16 +257,18 @@ class Supervisor(abc.ABC):
 
     def _wait_for_room(self, cause: str) -> None:
         """Restarts on a full disk would only use up restart.max_restarts, within seconds."""
-        if not (bytes_ := lacking(self._paths)):
+        if not self._workers:  # one that outlived SIGKILL may write still
+            remove_unfinished(self._paths, log)
+        if not (missing := lacking(self._paths, self._group_size())):
             return
-        wanted = f"waits until {-(-bytes_ // 2**20):,} MiB more are free there"
+        wanted = f"waits until {mebibytes(missing)} more are free there"
         log(f"{self._paths.root}: {wanted}")
         self._set(State.RESTARTING, Reason.STORAGE, f"{cause}; {wanted}")
-        self._until(lambda: not lacking(self._paths))
+        self._until(lambda: not lacking(self._paths, self._group_size()))
         log("there is room again")
 
     def _pause(self, seconds: float) -> None:
-        deadline = time.monotonic() + min(seconds, _MAX_PAUSE_SECONDS)
+        deadline = time.monotonic() + seconds
         self._until(lambda: time.monotonic() > deadline)
 
     def _check_stop(self) -> None:
@@ -271,12 +286,12 @@ class Supervisor(abc.ABC):
             self._set(self._status.state, self._status.reason, self._status.message)
 
     def _stop_all(self) -> None:
-        children = [*self._workers, *([self._evaluator.child] if self._evaluator.child else [])]
-        stop(children, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
+        evaluator = [self._evaluator.child] if self._evaluator.child else []
+        stop(self._workers, stop_seconds(self._job), log, hurry=lambda: self._stop_wanted() > 1)
+        stop(evaluator, self._job.stop_seconds, log, hurry=lambda: self._stop_wanted() > 1)
 
     def _set(self, state: State, reason: Reason, message: str = "") -> None:
         step = newest_step(self._paths.root, self._status.attempt)
-        before = self._status
         self._status = replace(
             self._status,
             state=state,
@@ -290,10 +305,18 @@ class Supervisor(abc.ABC):
             return  # the folder was deleted: do not make it anew, nor write into its successor
         try:
             write_status(self._status)
-            note_change(before, self._status)
+            note_change(self._noted, self._status)
+            self._noted, self._unwritten = self._status, None
         except StorageError as e:
+            self._unwritten = e
             log(f"error: {e}")
 
     def _end(self, state: State, reason: Reason, message: str) -> None:
+        """The last word. Without it the run would be taken for one whose supervisor was killed: a
+        network file system that does not answer is given some time for it."""
+        deadline = time.monotonic() + _LAST_WORD_SECONDS
         self._set(state, reason, message)
+        while self._unwritten and is_passing(self._unwritten) and time.monotonic() < deadline:
+            time.sleep(_STATUS_SECONDS)
+            self._set(state, reason, message)
         log(f"{state} ({reason}){': ' if message else ''}{message}")

@@ -94,10 +94,12 @@ class Verdict:
 
 
 def judge(exits: Sequence[Exit]) -> Verdict:
-    """`exits` in the order in which the workers left, at least one of them badly by itself or hung.
+    """`exits` in the order in which the workers left.
 
     What a worker did after it was told to stop says nothing, unless it names a final fault or it
     had to be stopped because it hung.
     """
     telling = [e for e in exits if e.final or e.hung or (e.code != 0 and not e.stopped)]
+    if not telling:
+        return Verdict(Exit("the group", WorkerExit.PEER_LOST, hung="ended, and none said why"))
     return Verdict(min(telling, key=lambda e: (_RANK.index(e.reason), e.doubt)))

@@ -17,7 +17,7 @@ from launcher.errors import (
     WorkerExit,
 )
 from launcher.evaluate import follow
-from launcher.evaluate.attempts import MOST_TRIES, RETRY_SECONDS, Attempts
+from launcher.evaluate.attempts import MOST_TRIES, RETRY_SECONDS, Attempts, identity
 from launcher.evaluate.process import (
     Environment,
     Stopped,
@@ -28,7 +28,7 @@ from launcher.evaluate.process import (
 )
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
-from launcher.storage import write_json
+from launcher.storage import answering, discard, is_gone, write_json
 from launcher.worker_config import WorkerConfig
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = RunPaths(args.root)
     leave_on_sigterm()
     try:
-        run(paths, args)
+        with answering(paths.root):
+            run(paths, args)
     except LauncherError as e:
         say(f"error: {e}")
         return _failed(paths, int(e.worker_exit), str(e))
@@ -59,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(paths: RunPaths, args: argparse.Namespace) -> None:
     config = WorkerConfig.read(paths.plan)
-    paths.failure("evaluator").unlink(missing_ok=True)
+    discard(paths.failure("evaluator"))
     environment = Environment(os.environ)
+    environment.watch_parent()
+    environment.beat_in(paths.evaluator_beat)
     model = pipeline.read(paths.pipeline)
     compat.check_versions()  # before anything of the train extra is imported
     truth = _ground_truth(model, config, environment)
@@ -103,12 +106,16 @@ def follow_run(
     """Until the last checkpoint is scored, or the run has ended without one."""
     ledger = follow.Ledger(paths.eval_metrics, paths.checkpoints)
     attempts = Attempts(paths)
-    gone: set[int] = set()
+    gone: dict[int, list[int]] = {}
     waiting, began = False, time.time()
     while True:
-        environment.check_parent()
+        environment.get_on()
         ended = follow.ended(paths, began)  # before the listing: what was saved then is in it
-        listed = [s for s in follow.listed_steps(paths.checkpoints) if s not in gone]
+        listed = [
+            s
+            for s in follow.listed_steps(paths.checkpoints)
+            if s not in gone or gone[s] != identity(paths, s)
+        ]
         scored = ledger.scored(listed)
         if config.total_steps in scored:
             say(f"the last step, {config.total_steps}, is scored: done")
@@ -122,8 +129,9 @@ def follow_run(
         if step is not None:
             waiting = False
             last = step == config.total_steps
+            tried = identity(paths, step)
             if not try_to_score(scorer, attempts, step, environment, give_up=not last):
-                gone.add(step)
+                gone[step] = tried  # one that is saved again under this step is another one
         elif ended:
             what = "its newest checkpoint is scored" if listed else "it has no checkpoint"
             say(f"the run is {ended}, and {what}: done")
@@ -162,7 +170,7 @@ def try_to_score(
         else:
             attempts.end()
             return row is not None
-        environment.check_parent()
+        environment.get_on()
         time.sleep(RETRY_SECONDS)
 
 
@@ -176,7 +184,7 @@ def _ground_truth(model: Any, config: WorkerConfig, environment: Environment) ->
         ground_truth.Labels.read(Path(reader.label_map_path)),
         num_classes(model),
         config.val_images,
-        environment.check_parent,
+        environment.get_on,
     )
     boxes = [box for image in truth.images for box in image.boxes]
     say(
@@ -232,7 +240,7 @@ def _scorer(
     from launcher.records.fingerprint import fingerprint
 
     provenance.record(paths, "evaluator", fingerprint(files))
-    between = environment.check_parent
+    between = environment.get_on
     return Scorer(
         paths,
         truth,
@@ -246,11 +254,12 @@ def _scorer(
 
 
 def _failed(paths: RunPaths, code: int, message: str) -> int:
-    if paths.root.is_dir():
-        try:
-            write_json(paths.failure("evaluator"), {"exit": code, "message": message})
-        except StorageError as e:
-            say(f"error: {e}")
+    if is_gone(paths.root):
+        return code  # the run was deleted: its name may be another run's
+    try:
+        write_json(paths.failure("evaluator"), {"exit": code, "message": message})
+    except StorageError as e:
+        say(f"error: {e}")
     return code
 
 

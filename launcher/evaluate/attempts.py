@@ -38,7 +38,7 @@ class Attempts:
     def begin(self, step: int) -> int:
         """The number of this try, from 1."""
         tries = self._of(step) + 1
-        write_json(self._file, {"step": step, "file": _identity(self._paths, step), "tries": tries})
+        write_json(self._file, {"step": step, "file": identity(self._paths, step), "tries": tries})
         return tries
 
     def failed(self, step: int, why: str) -> None:
@@ -67,7 +67,7 @@ class Attempts:
 
     def _of(self, step: int) -> int:
         data = self._read()
-        same = data.get("step") == step and data.get("file") == _identity(self._paths, step)
+        same = data.get("step") == step and data.get("file") == identity(self._paths, step)
         tries = data.get("tries")
         return tries if same and isinstance(tries, int) else 0
 
@@ -109,7 +109,7 @@ class Comparison:
         return [s for s in steps if isinstance(s, int)] if isinstance(steps, list) else []
 
 
-def _identity(paths: RunPaths, step: int) -> list[int]:
+def identity(paths: RunPaths, step: int) -> list[int]:
     """Of the files: a checkpoint that was trained again under the same step is another one."""
     index = paths.checkpoints / f"ckpt-{step}.index"
     try:

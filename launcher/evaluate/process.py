@@ -5,13 +5,19 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import MutableMapping
+from pathlib import Path
 from types import FrameType
 
 from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, ENV_TF_CONFIG
 from launcher.errors import ConfigError, WorkerExit
+from launcher.storage import write_json
+
+_LOOK_SECONDS = 1.0
+_LEAVE_SECONDS = 1.0
 
 
 class Stopped(SystemExit):
@@ -52,6 +58,8 @@ class Environment:
         self.attempt = _number(env, ENV_ATTEMPT, least=0) or 0
         self.cpu_threads = _number(env, ENV_CPU_THREADS, least=1)
         self._parent = _number(env, ENV_PARENT_PID, least=1)
+        self._beat: Path | None = None
+        self._beaten = 0.0
         self._is_child = self._parent == os.getppid()
         # TensorFlow reads TF_CONFIG by itself, and the evaluator is never part of the cluster.
         if env.pop(ENV_TF_CONFIG, None):
@@ -62,6 +70,38 @@ class Environment:
         if self._parent is not None and not self._has_parent(self._parent):
             say(f"process {self._parent} that started this one is gone: leaving")
             raise Stopped
+
+    def watch_parent(self) -> None:
+        """From now on this process leaves within seconds when that one is gone, whatever its main
+        thread does: it may build a model, or wait for a disk. A score is written as one line at its
+        end, all else as whole files."""
+
+        def watch() -> None:
+            while self._parent is None or self._has_parent(self._parent):
+                time.sleep(_LOOK_SECONDS)
+            os.kill(os.getpid(), signal.SIGTERM)  # the main thread leaves, if it can
+            time.sleep(_LEAVE_SECONDS)
+            say(f"process {self._parent} that started this one is gone: leaving")
+            os._exit(int(WorkerExit.STOPPED))
+
+        if self._parent is not None:
+            threading.Thread(target=watch, name="parent", daemon=True).start()
+
+    def beat_in(self, file: Path) -> None:
+        """From now on `get_on` sets the time of this file, which takes no room on a full disk.
+        Raises StorageError."""
+        write_json(file, {"attempt": self.attempt, "pid": os.getpid()})
+        self._beat = file
+
+    def get_on(self) -> None:
+        """The main loop calls it as often as it can: its supervisor starts another evaluator when
+        it does not. Raises Stopped as `check_parent` does."""
+        self.check_parent()
+        now = time.monotonic()
+        if self._beat is not None and now - self._beaten >= _LOOK_SECONDS:
+            self._beaten = now
+            with contextlib.suppress(OSError):
+                os.utime(self._beat)
 
     def _has_parent(self, pid: int) -> bool:
         # A child is given to another parent at once. A pid alone says less: that of a killed

@@ -73,15 +73,18 @@ class Scorer:
             say(f"ckpt-{step} was deleted before it could be read: skipped")
             return None
         results = self._detect()
+        self._between()
         images = len(self._truth.images)
         speed = images / (time.monotonic() - started)
         scores = self._numbers(step, results)
+        self._between()
         drawn = self._draw(results)
         picture = self._paths.picture(step)
         write_png(picture, pictures.contact_sheet(drawn))
         self._board.write(step, scores.numbers, drawn if self._drawings.stays(step) else [])
         self._write_dump(step, results)
         self._write_examples(step, results)
+        self._between()
         modes = self._compare(step)  # last of all: it may end the process
         row = {
             "step": step,
@@ -119,6 +122,7 @@ class Scorer:
         fast = coco.score_fast(self._dataset, results)
         if step < self._certified_from:
             return fast
+        self._between()
         certified = coco.score(self._dataset, results)
         if (apart := coco.difference(fast, certified)) > coco.EQUAL:
             say(

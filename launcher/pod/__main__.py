@@ -27,6 +27,7 @@ from launcher.errors import ConfigError, LauncherError, WorkerExit
 from launcher.pod import driver, ending, folder, identity, meeting
 from launcher.pod.child import Signals, Stopped, write_both
 from launcher.pod.identity import Identity
+from launcher.storage import discard
 from launcher.worker_config import WorkerConfig
 
 _MODULES = {"worker": WORKER_MODULE, "evaluator": EVALUATOR_MODULE}
@@ -74,7 +75,7 @@ class Pod:
         folder.check_writable(self.paths, self.me.who)
         self.attempt, self._log = folder.claim(self.paths, self.me.who)
         self.say(f"{self.me.who}, start {self.attempt}")
-        self.paths.failure(self.me.role, self.me.index).unlink(missing_ok=True)
+        discard(self.paths.failure(self.me.role, self.me.index))
         if self.me.role == "worker" and self.me.index == 0:
             ending.begin_again(self.paths)
         if why := ending.used_up(self.paths, self.me, self.attempt):

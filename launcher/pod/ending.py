@@ -12,7 +12,7 @@ from typing import Any
 from launcher.contract import RunPaths
 from launcher.errors import FINAL_WORKER_EXITS, StorageError, WorkerExit
 from launcher.pod.identity import Identity
-from launcher.storage import peek_json, write_json
+from launcher.storage import is_gone, peek_json, write_json
 
 _FREE = (int(WorkerExit.DONE), int(WorkerExit.STOPPED))
 UNKNOWN = 1
@@ -26,7 +26,7 @@ def end(paths: RunPaths, me: Identity, attempt: int | None, code: int) -> int:
     try:
         if attempt is not None:
             write_json(paths.exit(attempt, me.who), {"exit": code, "time": time.time()})
-        if last and me.role == "worker" and paths.root.is_dir():
+        if last and me.role == "worker" and not is_gone(paths.root):
             write_json(paths.given_up, _given_up(paths, me, code))
     except StorageError as e:
         print(f"error: {e}", flush=True)  # noqa: T201
@@ -123,7 +123,7 @@ def _given_up(paths: RunPaths, me: Identity, code: int) -> dict[str, Any]:
 
 def tell(paths: RunPaths, me: Identity, code: int, message: str) -> None:
     """As the worker itself would: why it left, in the run's folder if there is one."""
-    if not paths.root.is_dir():
+    if is_gone(paths.root):
         return
     try:
         write_json(paths.failure(me.role, me.index), {"exit": code, "message": message})

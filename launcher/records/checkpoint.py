@@ -6,7 +6,6 @@ more than its variables: the graph of its objects. Without it names are all that
 TensorFlow 1, and no object-based restore can read them.
 """
 
-import glob
 import re
 from pathlib import Path
 
@@ -22,13 +21,20 @@ def flaw(prefix: str) -> tuple[str, str] | None:
 
     None when nothing is seen; the values themselves are not read.
     """
-    index = Path(f"{prefix}.index")
     try:
-        if not index.is_file():
-            return f"no such checkpoint ({index})", _nearest(prefix)
-        table = index.read_bytes()
+        return examine(prefix)
     except (OSError, ValueError) as e:
         return f"cannot be read ({getattr(e, 'strerror', None) or e})", _HINT
+
+
+def examine(prefix: str) -> tuple[str, str] | None:
+    """As `flaw`, but raises OSError where the disk does not say what is there, and ValueError for
+    what can be no name of a file."""
+    index = Path(f"{prefix}.index")
+    try:
+        table = index.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return f"no such checkpoint ({index})", _nearest(prefix)
     if not table.endswith(_MAGIC):
         return f"{index} is not the index of a checkpoint, or is cut short", "Copy it again"
     if missing := _missing_shard(prefix):
@@ -42,8 +48,9 @@ def flaw(prefix: str) -> tuple[str, str] | None:
 
 
 def _missing_shard(prefix: str) -> str:
-    beside, name = Path(prefix).parent, f"{glob.escape(Path(prefix).name)}.data-*"
-    found = [m for p in beside.glob(name) if (m := _SHARD.search(p.name))]
+    own = f"{Path(prefix).name}.data-"
+    beside = [path.name for path in Path(prefix).parent.iterdir() if path.name.startswith(own)]
+    found = [m for name in beside if (m := _SHARD.search(name))]
     if not found:
         return f"{Path(prefix).name}.data-00000-of-00001"
     count = max(int(m[2]) for m in found)

@@ -10,6 +10,9 @@ WORKER, EVALUATOR = "worker", "evaluator"
 WATCHDOGS_MARGIN_SECONDS = 60.0
 """Beyond restart.stall_timeout_seconds, after which a worker's own watchdog ends it."""
 
+_MAX_PAUSE_SECONDS = 30.0
+_EVALUATOR_SECONDS = 1800.0
+
 
 @dataclass(frozen=True)
 class Role:
@@ -43,7 +46,8 @@ class SupervisedJob:
     max_restarts: int
     roles: tuple[Role, ...]
     stop_seconds: float = 60.0
-    """From SIGTERM to SIGKILL: time to save a checkpoint of a large model."""
+    """From SIGTERM to SIGKILL, at least: time to save a checkpoint of a large model. Workers whose
+    steps are long have more (backends/patience.py)."""
     group_stop_seconds: float = 12.0
     """The same for a group that lost a member, which cannot save anything together any more. With
     `peer_seconds` it has left within 20 s."""
@@ -57,12 +61,22 @@ class SupervisedJob:
     peer_seconds: float = 5.0
     """How long the others may take to say why one left: its reason is not always the first."""
     restart_seconds: float = 1.0
-    """Pause before a restart, doubled by each one that brought no step."""
+    """Pause before a restart, doubled by each one that brought no step, up to half a minute."""
     max_evaluator_restarts: int = 3
 
     @property
     def paths(self) -> RunPaths:
         return RunPaths(Path(self.root))
+
+    @property
+    def evaluator_silence_seconds(self) -> float:
+        """How long the evaluator may not get on: to build and trace a model, or to compare its two
+        modes, takes minutes on busy cores, and the scores of 5,000 images most of one."""
+        return max(4 * self.silence_seconds, _EVALUATOR_SECONDS)
+
+    def pause(self, before: int) -> float:
+        """Seconds to wait when as many tries in a row have brought nothing before this one."""
+        return min(self.restart_seconds * 2.0 ** min(before, 30), _MAX_PAUSE_SECONDS)
 
     def role(self, name: str) -> Role | None:
         return next((r for r in self.roles if r.name == name and r.count > 0), None)

@@ -12,7 +12,8 @@ from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, OutOfMemoryError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
 from launcher.runtime.leaving import leave, say_plainly
-from launcher.storage import write_json
+from launcher.runtime.watchdog import Watchdog
+from launcher.storage import answering, is_gone, write_json
 from launcher.worker_config import WorkerConfig
 
 
@@ -22,14 +23,6 @@ def main(root: Path) -> WorkerExit:
     effective = pipeline.read(paths.pipeline)
     worker = worker_index(os.environ)
     parent = os.environ.get(ENV_PARENT_PID)
-    compat.load()
-
-    import tensorflow as tf
-
-    quiet_libraries()
-    from launcher.runtime import applied, devices, failures, loop
-    from launcher.runtime.watchdog import Watchdog
-
     watchdog = Watchdog(
         config.stall_timeout_seconds,
         on_exit=lambda code, stall: tell(paths, worker, code, stall.message, own=stall.own),
@@ -37,6 +30,14 @@ def main(root: Path) -> WorkerExit:
         workers=config.workers,
     )
     watchdog.start()
+    compat.load()
+
+    import tensorflow as tf
+
+    quiet_libraries()
+    from launcher.runtime import applied, devices, failures, loop
+
+    watchdog.loaded()
     applied.check_pipeline(config, effective.train_config)
     threads = devices.cpu_threads()
     devices.limit_threads(threads)
@@ -82,7 +83,7 @@ def tell(paths: RunPaths, worker: int, code: int, message: str, own: bool = Fals
 
     own: a stall whose fault is this worker's, where the exit code alone says "lost a peer".
     """
-    if not paths.root.is_dir():
+    if is_gone(paths.root):
         return  # the run was deleted: its name may be another run's
     said = {"exit": int(code), "message": message} | ({"own": True} if own else {})
     try:
@@ -98,7 +99,8 @@ def run() -> NoReturn:
     root = Path(sys.argv[1])
     code: int
     try:
-        code = main(root)
+        with answering(root):
+            code = main(root)
     except LauncherError as e:
         say_plainly(f"error: {e}")
         own = isinstance(e, OutOfMemoryError)

@@ -1,27 +1,31 @@
-"""The checkpoints folder as files: which are whole, what is left of a broken save, what is bad.
+"""The checkpoints folder as files: which are whole, and what becomes of those that are not.
 
-TensorFlow writes `ckpt-N_temp/`, renames its parts to `ckpt-N.data-*`, then writes `ckpt-N.index`,
-then the state file `checkpoint` that lists the newest ones. Each of these may be missing or cut.
+records/unfinished.py says in which order TensorFlow writes them.
 """
 
-import re
-import shutil
-from pathlib import Path
+import contextlib
+import errno
+import os
+import time
 
 import tensorflow as tf
 
 from launcher.contract import RunPaths
+from launcher.errors import StorageError
 from launcher.records import checkpoint as checkpoint_record
-from launcher.storage import write_text
+from launcher.records import unfinished
+from launcher.storage import PASSING, write_text
 
-STATE_FILE = "checkpoint"
-_STEP = re.compile(r"ckpt-(\d+)(?:\.|_temp$)")
-_NAMED = re.compile(r'model_checkpoint_paths?: "(?:[^"]*/)?ckpt-(\d+)"')
-_HALF_WRITTEN = ("ckpt-*_temp", "*.tempstate*", f"{STATE_FILE}.tmp*")
+_AGAIN_SECONDS = (0.5, 2.0)
+_OF_THE_DISK = tuple(
+    os.strerror(number) for number in (*PASSING, errno.EACCES, errno.EMFILE, errno.ENOMEM)
+)
+"""What TensorFlow's messages end with where not the files are at fault but the reading of them."""
 
 
 class CheckpointFiles:
-    """Only worker 0 changes the folder, before the group has begun or after a save."""
+    """Only worker 0 changes the folder, before the group has begun or after a save. All that reads
+    it raises StorageError where the disk does not answer."""
 
     def __init__(self, paths: RunPaths) -> None:
         self.folder = paths.checkpoints
@@ -32,29 +36,16 @@ class CheckpointFiles:
 
     def steps(self) -> list[int]:
         """Of all that have a file of their own, the newest first."""
-        found = {m[1] for path in self.folder.glob("ckpt-*.*") if (m := _STEP.match(path.name))}
-        return sorted(map(int, found), reverse=True)
+        return unfinished.steps(self.folder)
 
     def named(self) -> list[int]:
         """The steps in the state file, [] when it is gone or no text."""
-        try:
-            text = (self.folder / STATE_FILE).read_text(errors="replace")
-        except OSError:
-            return []
-        return sorted(map(int, set(_NAMED.findall(text))))
-
-    def remove_half_written(self) -> list[str]:
-        """What a save left that was killed or had no room. Nobody can use it. Returns the names."""
-        found = sorted(p for pattern in _HALF_WRITTEN for p in self.folder.glob(pattern))
-        for path in found:
-            _remove(path)
-        return [path.name for path in found]
+        return unfinished.named(self.folder)
 
     def remove(self, step: int) -> None:
         """All of a checkpoint whose save has failed."""
-        for path in (*self.folder.glob(f"ckpt-{step}.*"), *self.folder.glob(f"ckpt-{step}_temp")):
-            _remove(path)
-        self.remove_half_written()
+        unfinished.remove_step(self.folder, step)
+        unfinished.remove_parts(self.folder)
 
     def set_aside(self, step: int) -> None:
         """Into `damaged/`: out of the way of training and evaluation, for whoever wants to look."""
@@ -64,30 +55,46 @@ class CheckpointFiles:
 
     def write_state(self) -> None:
         """List what has an index. Called when the newest of them is good."""
-        steps = sorted(step for step in self.steps() if Path(f"{self.prefix(step)}.index").exists())
-        if steps == self.named():
-            return
+        names = set(unfinished.listing(self.folder))
+        steps = [step for step in reversed(self.steps()) if f"ckpt-{step}.index" in names]
         if not steps:
-            (self.folder / STATE_FILE).unlink(missing_ok=True)
+            (self.folder / unfinished.STATE_FILE).unlink(missing_ok=True)
             return
-        # Names without a folder: a run may be moved. The manager keeps those for ever that are not
-        # younger than the last preserved one.
+        # Names without a folder: a run may be moved.
         times = [(self.folder / f"ckpt-{step}.index").stat().st_mtime for step in steps]
         lines = [f'model_checkpoint_path: "ckpt-{steps[-1]}"']
         lines += [f'all_model_checkpoint_paths: "ckpt-{step}"' for step in steps]
         lines += [f"all_model_checkpoint_timestamps: {time!r}" for time in times]
-        lines += [f"last_preserved_timestamp: {min(times) - 1!r}"]
-        write_text(self.folder / STATE_FILE, "\n".join(lines) + "\n")
+        lines += ["last_preserved_timestamp: 0.0"]
+        write_text(self.folder / unfinished.STATE_FILE, "\n".join(lines) + "\n")
 
 
 def flaw(prefix: str) -> str | None:
-    """Why a checkpoint cannot be read whole; None when it can.
+    """Why a checkpoint cannot be read whole; None when it can. Raises StorageError when the disk
+    does not give it, nor a moment later: a good one must not be taken for damaged.
 
     Every value is read, whose sums TensorFlow compares: of 1,500 bits flipped one at a time in a
     data file it noticed all, and of 2,461 in the index all that changed anything (flips in 50
     unused bytes at its end did not).
     """
-    if found := checkpoint_record.flaw(prefix):
+    for pause in _AGAIN_SECONDS:
+        with contextlib.suppress(OSError):
+            return _flaw(prefix)
+        time.sleep(pause)
+    try:
+        return _flaw(prefix)
+    except OSError as e:
+        raise StorageError(
+            f"this checkpoint cannot be read now ({e.strerror or e})",
+            place=prefix,
+            remedy="It stays where it is. See whether its storage answers and this account may "
+            "read it; if only this one stays unreadable, move its files away",
+        ) from e
+
+
+def _flaw(prefix: str) -> str | None:
+    """Raises OSError where not the files are at fault but the reading of them."""
+    if found := checkpoint_record.examine(prefix):
         return found[0]
     try:
         reader = tf.train.load_checkpoint(prefix)
@@ -95,6 +102,8 @@ def flaw(prefix: str) -> str | None:
             reader.get_tensor(name)
     # IndexError, ValueError: how its Python side tells a data file that is cut short.
     except (tf.errors.OpError, IndexError, ValueError) as e:
+        if any(text in str(e) for text in _OF_THE_DISK):
+            raise OSError(reason(e)) from e
         return reason(e)
     return None
 
@@ -102,10 +111,3 @@ def flaw(prefix: str) -> str | None:
 def reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -14,11 +14,11 @@ import tensorflow as tf
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DivergedError, StorageError
 from launcher.odapi.averages import KEY, Averages
+from launcher.records import unfinished
 from launcher.runtime import failures
 from launcher.runtime.checkpoint_files import CheckpointFiles, flaw, reason
 
 _ASIDE = "checkpoints/damaged"
-_THROWAWAY = ".worker-"
 
 
 class Checkpoints:
@@ -39,7 +39,7 @@ class Checkpoints:
         self._worker = worker
         # Reading variables that differ between replicas (batch-norm moments) takes all workers, so
         # all of them save; what the others write is thrown away.
-        self._throwaway = None if worker == 0 else paths.checkpoints / f"{_THROWAWAY}{worker}"
+        self._throwaway = unfinished.throwaway(paths.checkpoints, worker) if worker else None
         more = {KEY: averages.saved} if averages else {}
         if norm is not None and norm.averages:
             more["norm"] = norm
@@ -55,7 +55,7 @@ class Checkpoints:
 
         Worker 0 chooses and tells the others, within `strategy.scope()`; those that it cannot read
         are set aside. Raises ConfigError when there are checkpoints and all are damaged, or the
-        chosen one is of another model or optimizer.
+        chosen one is of another model or optimizer; StorageError when the disk does not give one.
         """
         chosen = _from_worker_0(self._choose() if self._worker == 0 else 0)
         if self._throwaway is not None:
@@ -64,21 +64,26 @@ class Checkpoints:
 
     def _choose(self) -> int:
         """The step of the newest good checkpoint, 0 when none was ever saved."""
+        folder = self._files.folder
         # Of killed workers, whose index a smaller group may not have; nobody saves yet.
-        for left in self._files.folder.glob(f"{_THROWAWAY}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        for name in self._files.remove_half_written():
-            self._say(f"{name} was not finished when its writer ended: removed")
+        unfinished.remove_throwaways(folder)
+        begun = unfinished.begun(folder)
         flaws: dict[int, str] = {}
         for step in self._files.steps():
             found = flaw(self._files.prefix(step))
+            if found is not None and step in begun:
+                unfinished.remove_step(folder, step)
+                self._say(f"ckpt-{step} was not finished when its writer ended: removed")
+                continue
             if found is None:
+                self._remove_parts()
                 for bad, why in flaws.items():
                     self._files.set_aside(bad)
                     self._say(f"ckpt-{bad} is damaged ({why}): set aside in {_ASIDE}")
                 self._files.write_state()
                 return step
             flaws[step] = found
+        self._remove_parts()
         # They stay where they are: the next start must not take the folder for a new run's.
         lost = set(self._files.named()) - set(flaws)
         flaws |= dict.fromkeys(sorted(lost, reverse=True), "its files are gone")
@@ -91,6 +96,11 @@ class Checkpoints:
                 "or submit with --replace to start anew",
             )
         return 0
+
+    def _remove_parts(self) -> None:
+        """Last of all: they tell which checkpoints were never finished."""
+        for name in unfinished.remove_parts(self._files.folder):
+            self._say(f"{name} was not finished when its writer ended: removed")
 
     def _restore(self, prefix: str) -> int:
         try:

@@ -69,6 +69,10 @@ class Watchdog(threading.Thread):
         self._ahead = time.time() - time.monotonic()
         self._clock_set: tuple[float, float] | None = None  # when, by how much
 
+    def loaded(self) -> None:
+        """TensorFlow is imported: from now on the time until the first step counts."""
+        self._beaten = time.monotonic()
+
     def watch_input(self, lacks: Callable[[int], bool], stuck: Callable[[float], str]) -> None:
         """`lacks(n)`: whether the input has not yet given all that the first n steps take.
 

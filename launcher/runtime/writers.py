@@ -147,7 +147,11 @@ class _Waits:
     def after_step(self, result: StepResult) -> tuple[float | None, float | None]:
         now = time.monotonic()
         if self._last is not None:
-            new = (now - self._last, result.input_seconds, result.own_seconds)
+            step = now - self._last
+            # The graph reads the wall clock: one that is set in the middle of a step must not show.
+            told = (result.input_seconds, result.own_seconds)
+            waited, own = (min(max(0.0, seconds), step) for seconds in told)
+            new = (step, waited, own)
             before = self._means or new
             step, waited, own = (b + (n - b) / 20 for b, n in zip(before, new, strict=True))
             self._means = (step, waited, own)

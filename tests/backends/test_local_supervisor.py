@@ -413,7 +413,12 @@ def test_second_cancel_does_not_wait_for_checkpoints(make_job: MakeJob, start: S
     began = time.monotonic()
     assert local.cancel(root, timeout=0.5)
     assert time.monotonic() - began < 10
-    assert true_status(root).state is State.CANCELLED
+    status = true_status(root)
+    assert status.state is State.CANCELLED
+    assert status.message == (
+        "worker-0, worker-1 had to be killed before a checkpoint was saved: "
+        "`launcher submit SPEC --resume` continues from the one before"
+    )
 
 
 def test_killed_supervisor_is_told_by_readers(

@@ -3,6 +3,8 @@
 import contextlib
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +17,12 @@ from launcher.backends import local
 from launcher.backends.room import SLACK, lacking
 from launcher.backends.status import true_status
 from launcher.contract import Reason, RunPaths, State
-from launcher.errors import StorageError
+from launcher.errors import StorageError, WorkerExit
 from launcher.storage import append_jsonl, is_passing, read_json, read_jsonl, write_json
 from tests.disks import gone, small
 
 from .conftest import MakeJob
-from .test_local_supervisor import Start, ended, until
+from .test_local_supervisor import WAIT_FOR_GO, Start, ended, until
 
 MIB = 1 << 20
 
@@ -85,16 +87,18 @@ def test_a_line_that_a_full_disk_tore_takes_no_other_with_it(disk: Path) -> None
 
 def test_room_is_for_a_checkpoint_as_large_as_the_largest(disk: Path) -> None:
     paths = RunPaths(disk / "demo")
-    assert lacking(paths) == 0, "there is no folder yet"
+    assert lacking(paths, 1) == 0, "there is no folder yet"
     paths.checkpoints.mkdir(parents=True)
     (disk / "filler").write_bytes(bytes(62 * MIB))
-    assert lacking(paths) == 0, "what a first checkpoint needs is not known"
+    assert lacking(paths, 1) == 0, "what a first checkpoint needs is not known"
     (paths.checkpoints / "ckpt-5.index").write_bytes(bytes(1000))
     (paths.checkpoints / "ckpt-5.data-00000-of-00001").write_bytes(bytes(MIB))
-    missing = lacking(paths)
-    assert missing == MIB + 1000 + SLACK - shutil.disk_usage(disk).free
+    free = shutil.disk_usage(disk).free
+    assert lacking(paths, 0) == SLACK - free, "for what is beside checkpoints"
+    assert lacking(paths, 1) == MIB + 1000 + SLACK - free
+    assert lacking(paths, 2) == 2 * (MIB + 1000) + SLACK - free, "each worker writes one"
     (disk / "filler").unlink()
-    assert lacking(paths) == 0
+    assert lacking(paths, 2) == 0
 
 
 def test_a_restart_waits_for_room_and_is_counted_once(
@@ -115,12 +119,38 @@ def test_a_restart_waits_for_room_and_is_counted_once(
     waits = until(root, lambda s: "more are free there" in s.message)
     assert (waits.state, waits.reason) == (State.RESTARTING, Reason.STORAGE)
     assert waits.message.startswith("worker-0: the disk: cannot save the checkpoint of step 10 (")
-    assert re.search(r"; waits until 1[45] MiB more are free there$", waits.message)
+    assert re.search(r"; waits until 16 MiB more are free there$", waits.message)
     time.sleep(1)  # three restarts, after pauses of 0.05, 0.05 and 0.1 s, would be over
     assert true_status(root).attempt == 1
     (disk / "filler").unlink()
     status = ended(root)
     assert (status.state, status.restarts) == (State.SUCCEEDED, 1)
+
+
+def test_room_that_an_unfinished_save_holds_is_not_waited_for(
+    disk: Path, make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        if attempt:
+            sys.exit(0)
+        folder = root / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        if index:
+            forever()
+        (folder / "ckpt-5.index").write_bytes(bytes(1 << 20))
+        (folder / "checkpoint").write_text('model_checkpoint_path: "ckpt-5"')
+        for half in (folder / "ckpt-9_temp", folder / ".worker-1" / "ckpt-9_temp"):
+            half.mkdir(parents=True)
+            (half / "part-00000-of-00001.data-00000-of-00001").write_bytes(bytes(29 << 20))
+        fail(74, "the disk: cannot save the checkpoint of step 9 (No space left on device)")
+        """
+    root = start(make_job(worker))
+    status = ended(root)
+    assert (status.state, status.restarts) == (State.SUCCEEDED, 1)
+    told = RunPaths(root).supervisor_log(1).read_text()
+    assert "ckpt-9_temp was not finished when its writer ended: removed" in told
+    assert "more are free there" not in told
+    assert [p.name for p in RunPaths(root).checkpoints.glob("ckpt*")] == ["ckpt-5.index"]
 
 
 def test_a_run_that_waits_for_room_can_be_cancelled(
@@ -137,3 +167,51 @@ def test_a_run_that_waits_for_room_can_be_cancelled(
     until(root, lambda s: "more are free there" in s.message)
     local.cancel(root, timeout=5.0)
     assert ended(root).state is State.CANCELLED
+
+
+def test_a_worker_whose_log_cannot_be_opened_costs_a_restart(
+    make_job: MakeJob, start: Start
+) -> None:
+    worker = """
+        if attempt == 0:
+            (root / "logs" / "attempt-1" / "worker-1.log").mkdir(parents=True, exist_ok=True)
+            sys.exit(1)
+        if attempt == 1:
+            forever()
+        """
+    root = start(make_job(worker))
+    status = ended(root)
+    assert (status.state, status.attempt, status.restarts) == (State.SUCCEEDED, 2, 2)
+    log = RunPaths(root).worker_log(1, 1)
+    told = RunPaths(root).supervisor_log(1).read_text()
+    assert f"ended: storage: the supervisor: {log}: cannot write (Is a directory). " in told
+
+
+def test_the_last_word_waits_for_a_file_system_that_does_not_answer(
+    make_job: MakeJob, start: Start
+) -> None:
+    root = start(make_job("beat(100)", WAIT_FOR_GO))
+    until(root, lambda s: s.state is State.EVALUATING)
+    paths = RunPaths(root)
+    with gone(paths.status):
+        (root / "go").touch()
+        deadline = time.monotonic() + 10
+        while paths.supervisor_log(0).read_text().count("cannot write (Transport endpoint") < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    status = ended(root)
+    assert (status.state, status.reason) == (State.SUCCEEDED, Reason.SCORED)
+    told = [row["state"] for row in read_jsonl(paths.events)]
+    assert told == ["RUNNING", "EVALUATING", "SUCCEEDED"], "each once"
+
+
+@pytest.mark.parametrize("module", ["launcher.runtime", "launcher.evaluate"])
+def test_a_process_whose_folder_does_not_answer_says_so_in_one_line(
+    tmp_path: Path, module: str
+) -> None:
+    with gone(tmp_path):
+        argv = [sys.executable, "-m", module, str(tmp_path)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == WorkerExit.STORAGE
+    assert "Transport endpoint is not connected" in done.stderr
+    assert "Traceback" not in done.stderr

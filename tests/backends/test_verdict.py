@@ -35,6 +35,13 @@ def test_what_a_worker_did_after_it_was_stopped_says_nothing() -> None:
     assert judge(exits).cause is exits[0]
 
 
+@pytest.mark.parametrize("exits", [[], [Exit("worker-0", 0), Exit("worker-1", 143, stopped=True)]])
+def test_a_group_of_which_none_says_why_counts(exits: list[Exit]) -> None:
+    verdict = judge(exits)
+    assert (verdict.reason, verdict.final, verdict.counts) == (Reason.PEER_LOST, False, True)
+    assert str(verdict.cause) == "the group ended, and none said why"
+
+
 def test_exit_in_words() -> None:
     assert str(Exit("worker-0", 65, told="x.record: bad")) == "worker-0: x.record: bad"
     assert str(Exit("worker-0", -9)) == "worker-0 was killed by SIGKILL"

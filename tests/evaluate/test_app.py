@@ -1,5 +1,6 @@
 """The evaluator as a process: what it leaves behind and how it ends."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -151,6 +152,69 @@ def test_leaves_when_the_parent_is_gone() -> None:
     other.wait()
     with pytest.raises(Stopped):
         Environment({"LAUNCHER_PARENT_PID": str(other.pid)}).check_parent()
+
+
+WATCHED = """
+import ctypes, os, signal, time
+from launcher.evaluate.process import Environment, leave_on_sigterm
+signal.alarm(30)
+leave_on_sigterm()
+Environment(os.environ).watch_parent()
+print("watches", flush=True)
+"""
+STARTS = """
+import os, subprocess, sys
+env = os.environ | {"LAUNCHER_PARENT_PID": str(os.getpid())}
+subprocess.Popen([sys.executable, *sys.argv[1:]], env=env).wait()
+"""
+# Native code that no signal ends: a handler in Python has to wait for it.
+NATIVE = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); ctypes.CDLL(None).pause()"
+
+
+@pytest.mark.parametrize("does", ["time.sleep(60)", NATIVE])
+def test_leaves_when_the_parent_is_gone_whatever_it_does(does: str) -> None:
+    argv = [sys.executable, "-c", STARTS, "-c", WATCHED + does]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == "watches\n"
+        parent.kill()
+        began = time.monotonic()
+        assert parent.stdout.read() == "", "which it holds open"
+        assert time.monotonic() - began < 10.0
+
+
+def test_an_evaluator_whose_disk_does_not_answer_leaves_with_its_parent(tmp_path: Path) -> None:
+    run_folder = RunPaths(tmp_path / "run")
+    plan(run_folder)
+    os.mkfifo(run_folder.pipeline)  # to open it waits for a writer
+    argv = [sys.executable, "-c", STARTS, "-m", "launcher.evaluate", str(run_folder.root)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as parent:
+        deadline = time.monotonic() + 30
+        while not run_folder.evaluator_beat.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        parent.kill()
+        try:
+            assert parent.communicate(timeout=20)[1].endswith(" stopped\n")
+        finally:  # what is left there may go on, to its end
+            with contextlib.suppress(OSError):
+                os.close(os.open(run_folder.pipeline, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def test_getting_on_sets_the_time_of_a_file(tmp_path: Path) -> None:
+    file = RunPaths(tmp_path).evaluator_beat
+    environment = Environment({})
+    environment.get_on()
+    environment.beat_in(file)
+    os.utime(file, (0, 0))
+    environment.get_on()
+    assert file.stat().st_mtime > time.time() - 60
+    os.utime(file, (0, 0))
+    environment.get_on()
+    assert file.stat().st_mtime == 0, "once a second"
+    file.unlink()
+    environment._beaten = 0.0
+    environment.get_on()  # one that cannot be reached costs nothing
 
 
 class Scorer:

@@ -139,6 +139,24 @@ def test_one_that_was_trained_again_is_tried_again(paths: RunPaths) -> None:
     assert evaluate(paths) == [5, 10, TOTAL]  # 5 was saved again, too
 
 
+def test_one_that_is_gone_for_a_while_is_scored_when_it_is_saved_again(paths: RunPaths) -> None:
+    """As one that a restarted group sets aside and trains again."""
+
+    class Gone(Scorer):
+        def score(self, step: int) -> dict[str, Any] | None:
+            if step == TOTAL and self.steps.count(TOTAL) == 0:
+                self.steps.append(step)
+                save(self.paths, 5, 10, 15, TOTAL)  # by whoever trained it again meanwhile
+                return None
+            return super().score(step)
+
+    scorer: Any = Gone(paths, {})
+    write_json(paths.status, {"state": "FAILED"})  # it leaves rather than waits for ever
+    app.follow_run(paths, WorkerConfig.read(paths.plan), scorer, Environment({}))
+    assert scorer.steps == [TOTAL, TOTAL]
+    assert scored(paths) == [TOTAL]
+
+
 def test_a_fault_of_the_val_records_is_told_at_once(paths: RunPaths) -> None:
     with pytest.raises(DataError, match="changed"):
         evaluate(paths, at_5=[DataError("the val records changed")])

@@ -1,10 +1,13 @@
 """The series of checkpoints: of this model, of another, damaged, half-written, without room."""
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 from launcher.contract import RunPaths
 from launcher.errors import ConfigError, DivergedError, StorageError
 from launcher.evaluate.follow import listed_steps
-from tests.disks import small
+from tests.disks import gone, small
 
 pytestmark = pytest.mark.tensorflow
 
@@ -186,6 +189,90 @@ def test_a_save_that_is_killed_leaves_the_one_before(run: RunPaths) -> None:
     assert checkpoints(run, said=said).restore_newest() == 5
     assert said == ["ckpt-7_temp was not finished when its writer ended: removed"]
     assert not list(run.checkpoints.glob("*7*"))
+
+
+@pytest.mark.parametrize("index", [None, cut, flip])
+def test_a_first_save_that_is_killed_in_its_last_moment_leaves_nothing(
+    tmp_path: Path, index: Callable[[Path], object] | None
+) -> None:
+    """TensorFlow has renamed the data and removes `ckpt-5_temp` when the index is written."""
+    paths = RunPaths(tmp_path)
+    checkpoints(paths, step=5).save()
+    (paths.checkpoints / "checkpoint").unlink()
+    (paths.checkpoints / "ckpt-5_temp").mkdir()
+    (index or Path.unlink)(paths.checkpoints / "ckpt-5.index")
+    said: list[str] = []
+    assert checkpoints(paths, said=said).restore_newest() == 0
+    assert said[0] == "ckpt-5 was not finished when its writer ended: removed"
+    assert names(paths.checkpoints) == []
+
+
+def test_one_that_is_killed_after_its_save_is_continued(run: RunPaths) -> None:
+    (run.checkpoints / "ckpt-5_temp").mkdir()
+    (run.checkpoints / "checkpoint").unlink()
+    assert checkpoints(run).restore_newest() == 5
+
+
+def test_the_only_one_is_lost_and_not_unfinished_once_it_was_listed(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    checkpoints(paths, step=5).save()
+    (paths.checkpoints / "ckpt-5_temp").mkdir()
+    (paths.checkpoints / "ckpt-5.index").unlink()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="none of the checkpoints can be read"):
+            checkpoints(paths).restore_newest()
+        assert f"ckpt-5.{DATA}" in names(paths.checkpoints)
+
+
+@pytest.mark.parametrize("part", [DATA, "index", None])
+def test_one_that_the_disk_does_not_give_is_not_damaged(
+    run: RunPaths, part: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read /proc/self/mem fails with EIO; None: the whole folder is gone for a while."""
+    monkeypatch.setattr("launcher.runtime.checkpoint_files._AGAIN_SECONDS", (0.01, 0.01))
+    before = names(run.checkpoints)
+    place = run.checkpoints / f"ckpt-5.{part}"
+    if part:
+        kept = place.rename(run.root / "kept")
+        place.symlink_to("/proc/self/mem")
+    with contextlib.ExitStack() as trouble:
+        if not part:
+            trouble.enter_context(gone(run.checkpoints))
+        caught = trouble.enter_context(pytest.raises(StorageError))
+        checkpoints(run).restore_newest()
+    assert re.search("Input/output error|Transport endpoint is not connected", str(caught.value))
+    if part:
+        kept.replace(place)
+    assert names(run.checkpoints) == before
+    assert checkpoints(run).restore_newest() == 5
+
+
+def test_one_that_the_disk_gives_a_moment_later_is_continued(run: RunPaths) -> None:
+    place = run.checkpoints / f"ckpt-5.{DATA}"
+    kept = place.rename(run.root / "kept")
+    place.symlink_to("/proc/self/mem")
+    mended = threading.Timer(0.2, kept.replace, [place])
+    mended.start()
+    assert checkpoints(run).restore_newest() == 5
+    mended.join()
+
+
+def test_a_clock_that_was_set_back_drops_none_from_the_list(run: RunPaths) -> None:
+    """As a run leaves them that was saved an hour from now: TensorFlow's manager would keep those
+    for ever that are not younger than its last preserved one, and list them no more."""
+    later = time.time() + 3600
+    lines = ['model_checkpoint_path: "ckpt-5"']
+    lines += [f'all_model_checkpoint_paths: "ckpt-{step}"' for step in (3, 5)]
+    lines += [f"all_model_checkpoint_timestamps: {later + step}" for step in (3, 5)]
+    lines += [f"last_preserved_timestamp: {later}"]
+    (run.checkpoints / "checkpoint").write_text("\n".join(lines) + "\n")
+    for step in (3, 5):
+        os.utime(run.checkpoints / f"ckpt-{step}.index", (later + step, later + step))
+    again = checkpoints(run)
+    assert again.restore_newest() == 5
+    again._step.assign(7)
+    again.save()
+    assert listed_steps(run.checkpoints) == [3, 5, 7]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """How long a step waits for its input, and how long it takes to its own gradients."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,13 @@ CONFIG = WorkerConfig(
 )  # fmt: skip
 
 
-def result_of(step: int) -> Any:
+def result_of(step: int, *, input_seconds: float = 9.0, own_seconds: float = 0.05) -> Any:
     from launcher.runtime.step import StepResult
 
     return StepResult(
         step=step, images=4, micro_batches=1, learning_rate=0.01, gradient_norm=1.0,
-        losses={"Loss/total_loss": 1.0}, save=False, stop=False, input_seconds=9.0,
-        own_seconds=0.25,
+        losses={"Loss/total_loss": 1.0}, save=False, stop=False,
+        input_seconds=input_seconds, own_seconds=own_seconds,
     )  # fmt: skip
 
 
@@ -123,11 +124,26 @@ def test_they_are_written_down_once_there_are_two_steps(tmp_path: Path) -> None:
     writers = Writers(paths, CONFIG, worker=0)
     for step in (1, 2):
         writers.step(result_of(step))
+        time.sleep(0.1)
     writers.close()
     first, second = read_jsonl(paths.train_metrics)
     assert (first["input_share"], first["own_seconds"]) == (None, None)
-    assert (second["input_share"], second["own_seconds"]) == (1.0, 0.25)  # never above 1
-    assert read_json(paths.progress(0))["own_seconds"] == 0.25
+    assert (second["input_share"], second["own_seconds"]) == (1.0, 0.05)  # never above 1
+    assert read_json(paths.progress(0))["own_seconds"] == 0.05
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_is_set_within_a_step_makes_no_worker_slow(jump: float) -> None:
+    """The graph reads the wall clock at a step's begin and when its gradients are there."""
+    compat.load()
+    from launcher.runtime.writers import _Waits
+
+    waits = _Waits()
+    waits.after_step(result_of(1))
+    time.sleep(0.05)
+    share, own = waits.after_step(result_of(2, input_seconds=jump, own_seconds=jump))
+    assert share == (1.0 if jump > 0 else 0.0)
+    assert own == 0.0 if jump < 0 else 0.05 <= own < 60.0
 
 
 def test_a_heartbeat_that_a_network_file_system_loses_costs_nothing(

@@ -7,8 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.runtime.small_pipelines import demo_pipeline
+from tests.runtime.test_worker_process import make_run
+from tests.runtime.test_worker_process import start as start_worker
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -172,3 +177,18 @@ print(dog.clock_note())
         "service takes for a lost worker",
         "",
     ], err
+
+
+@pytest.mark.tensorflow
+def test_a_worker_whose_supervisor_is_gone_leaves_while_it_imports(tmp_path: Path) -> None:
+    paths = make_run(tmp_path / "run", demo_pipeline(tmp_path, batch=8, steps=1), steps=1)
+    slow = tmp_path / "modules" / "tensorflow"
+    slow.mkdir(parents=True)
+    (slow / "__init__.py").write_text("import time; time.sleep(60)")
+    path = os.pathsep.join([str(slow.parent), os.environ.get("PYTHONPATH", "")])
+    began = time.monotonic()
+    worker = start_worker(paths, PYTHONPATH=path, LAUNCHER_PARENT_PID="1")
+    _, err = worker.communicate(timeout=90)
+    assert worker.returncode == 75
+    assert "the supervisor (process 1) is gone" in err
+    assert time.monotonic() - began < 30

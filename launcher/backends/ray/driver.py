@@ -32,7 +32,7 @@ from launcher.errors import ConfigError, LauncherError
 from launcher.odapi import pipeline
 from launcher.render import ray as render
 from launcher.render.supervised import WORKER
-from launcher.storage import append_jsonl, read_json, write_json
+from launcher.storage import append_jsonl, discard, read_json, write_json
 
 _ROOM_SECONDS = 1.0
 """Between two looks at the cluster while it has no room."""
@@ -99,6 +99,9 @@ class Driver(Supervisor):
         super()._stop_all()
         self._close_group()
 
+    def _group_size(self) -> int:
+        return self._size
+
     def _close_group(self) -> None:
         if self._group is not None:
             self._group.close()
@@ -111,7 +114,7 @@ class Driver(Supervisor):
         if self._ray.elastic:
             self._take_plan()
         for i in range(self._size):
-            self._paths.failure(WORKER, i).unlink(missing_ok=True)
+            discard(self._paths.failure(WORKER, i))
         order = Order(
             root=self._ray.root,
             attempt=attempt,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from launcher.backends import run_folder
 from launcher.backends.lock import RunLock, Work
+from launcher.backends.patience import cancel_seconds
 from launcher.backends.ray import channel, head, leftovers
 from launcher.backends.ray.channel import Channel, mapping
 from launcher.backends.ray.rest import ENDED, Dashboard, NotThereError
@@ -28,7 +29,7 @@ def cancel(root: Path, timeout: float | None = None) -> bool:
         end_leftovers(root)
         return False
     job = render.RayJob.read(root / render.JOB_FILE)
-    seconds = job.stop_seconds + _MARGIN_SECONDS if timeout is None else timeout
+    seconds = cancel_seconds(job) + _MARGIN_SECONDS if timeout is None else timeout
     for times, patience in ((1, seconds), (2, _MARGIN_SECONDS)):
         channel.ask_to_stop(root, job.submission, times)
         if not _has_started(root):

@@ -34,7 +34,7 @@ from launcher.errors import DataError, LauncherError, StorageError
 from launcher.odapi import pipeline
 from launcher.render import ray as render
 from launcher.render.supervised import EVALUATOR, Process
-from launcher.storage import write_json
+from launcher.storage import is_gone, write_json
 
 _POLL_SECONDS = 0.3
 _DRIVER_SECONDS = 5.0
@@ -80,7 +80,7 @@ def check_data(job: render.RayJob, attempt: int) -> None:
 
 def _note(root: Path, error: LauncherError) -> None:
     """For the driver, where this node sees the folder."""
-    if root.is_dir():
+    if not is_gone(root):
         with contextlib.suppress(StorageError):
             said = {"exit": int(error.worker_exit), "message": str(error)}
             write_json(RunPaths(root).failure(EVALUATOR), said)

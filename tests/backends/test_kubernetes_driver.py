@@ -32,7 +32,8 @@ def last_words(state: State, reason: Reason, message: str) -> str:
     """What a supervisor writes when it ends a run."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
-        Supervisor._end(SimpleNamespace(_set=lambda *_: None), state, reason, message)  # type: ignore[arg-type]
+        told: Any = SimpleNamespace(_set=lambda *_: None, _unwritten=None)
+        Supervisor._end(told, state, reason, message)
     return said.getvalue()
 
 

@@ -32,7 +32,7 @@ def test_a_worker_that_outlives_sigkill_is_named(
     job = make_job("sys.exit(75)", group_stop_seconds=0.2)
     folder = tmp_path / "disk"
     folder.mkdir()
-    held = lock.RunLock.acquire(job.paths.root)
+    held = lock.RunLock.acquire(job.paths.root, lock.Work.SUBMIT)
     assert held
     supervisor = LocalSupervisor(job, held)
     held.release()

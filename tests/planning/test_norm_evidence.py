@@ -56,9 +56,10 @@ def test_the_best_keeps_more_than_the_others(images: int) -> None:
     assert best(images).kept == max(e.kept for e in others if e is not None)
 
 
-def test_the_documentation_shows_the_table_that_the_bench_prints() -> None:
+@pytest.mark.parametrize("name", ["small_batch", "loss_normalizer"])
+def test_the_documentation_shows_the_table_that_the_bench_prints(name: str) -> None:
     bench = subprocess.run(
-        [sys.executable, "bench/small_batch.py", "--table"],
+        [sys.executable, f"bench/{name}.py", "--table"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

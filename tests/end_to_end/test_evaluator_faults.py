@@ -60,13 +60,16 @@ DAMAGED = 2 * CHECKPOINT_STEPS
 def ended(run: SmallRun) -> SmallRun:
     """The evaluator is held from its start until there are three checkpoints, one of them damaged.
 
-    So it has read nothing of it before."""
+    So it has read nothing of it before. Its supervisor is held too, which would start another."""
     run.submit()
-    os.kill(run.pid("evaluator"), signal.SIGSTOP)
+    held = [run.supervisor(), run.pid("evaluator")]
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
     run.wait(lambda: len(run.saved()) >= 3, "three checkpoints")
     assert scores(run.paths) == []
     flip_bits(run.paths.checkpoints / f"ckpt-{DAMAGED}")
-    os.kill(run.pid("evaluator"), signal.SIGCONT)
+    for pid in reversed(held):
+        os.kill(pid, signal.SIGCONT)
     run.wait_end()
     return run
 

@@ -16,7 +16,7 @@ demo: setup ## train and score a small detector on this machine: two workers, on
 TEST_PROCESSES ?= 2
 pytest = .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile --ignore tests/end_to_end
 
-test: setup ## the test suite (about 40 minutes on 2 cores)
+test: setup ## the test suite (about 50 minutes on 2 cores)
 	@$(pytest) -m "not slow and not cluster"
 	@.venv/bin/pytest -m "not slow" tests/end_to_end
 

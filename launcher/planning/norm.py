@@ -76,7 +76,8 @@ def norm_of(
         _refuse_statistics_of(spec, source)
     asked = spec.train.norm
     if asked == "auto":
-        kind, why = _chosen(images, wanted, trained, fine_tune)
+        steps = split.accumulation_steps
+        kind, why = _chosen(images, steps, wanted, trained, fine_tune)
     else:
         kind, why = asked, "train.norm"
     if kind in ("group", "frozen"):
@@ -90,11 +91,13 @@ def norm_of(
         images=images,
         wanted=wanted,
         why=why,
-        cost=_cost(kind, images, wanted, trained),
+        cost=_cost(kind, images, split.accumulation_steps, wanted, trained),
     )
 
 
-def _chosen(images: int, wanted: int, trained: bool, fine_tune: FineTune | None) -> tuple[str, str]:
+def _chosen(
+    images: int, steps: int, wanted: int, trained: bool, fine_tune: FineTune | None
+) -> tuple[str, str]:
     """The kind that train.norm: auto stands for, and why."""
     if not trained:
         return "batch", "the model's own file has its statistics frozen"
@@ -103,11 +106,27 @@ def _chosen(images: int, wanted: int, trained: bool, fine_tune: FineTune | None)
     few = f"{images:,} images a statistic, {wanted:,} wanted"
     if fine_tune is not None and fine_tune.kind == "full":
         return "frozen", f"{few}; the checkpoint's statistics are those of all layers"
-    return best(images).kind, f"{few}; the best found (docs/recipes.md)"
+    return best_kind(images, steps, wanted), f"{few}; the best found (docs/recipes.md)"
 
 
-def _cost(kind: str, images: int, wanted: int, trained: bool) -> str:
-    measured = effect(kind, images)
+def best_kind(images: int, steps: int, wanted: int) -> str:
+    """What keeps most of the mAP over `images` a micro-batch, of the kinds that start from nothing.
+
+    `moving` averages over the `steps` micro-batches of a step: it helps where those have enough.
+    """
+    return best(images).kind if moves_over_enough(images, steps, wanted) else "renorm"
+
+
+def moves_over_enough(images: int, steps: int, wanted: int) -> bool:
+    """Over one micro-batch `moving` is batch norm."""
+    return images * steps >= _enough(wanted)
+
+
+def _cost(kind: str, images: int, steps: int, wanted: int, trained: bool) -> str:
+    if kind == "moving" and not moves_over_enough(images, steps, wanted):
+        measured = effect("batch", images * steps)
+    else:
+        measured = effect(kind, images)
     enough = kind != "group" and images >= _enough(wanted)
     return "" if not trained or enough or measured is None else measured.text
 

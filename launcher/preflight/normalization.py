@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 from launcher.contract import pattern_matches
 from launcher.planning.effective import is_synchronised
-from launcher.planning.norm import Norm
-from launcher.planning.norm_evidence import best
+from launcher.planning.norm import Norm, best_kind, moves_over_enough
 from launcher.preflight.evidence import FROZEN_FROM_NOTHING, norm_cost
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.subject import Subject
@@ -35,7 +34,12 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _moves_over_one(subject: Subject) -> bool:
     """Moments of the last step are those of its one micro-batch: `moving` is batch norm then."""
     norm = subject.plan.norm
-    return norm.few and norm.kind == "moving" and _averaged_over(subject) < norm.wanted
+    steps = subject.plan.accumulation_steps
+    return (
+        norm.few
+        and norm.kind == "moving"
+        and not moves_over_enough(norm.images, steps, norm.wanted)
+    )
 
 
 def _averaged_over(subject: Subject) -> int:
@@ -56,7 +60,7 @@ def _too_few(subject: Subject) -> Finding:
         evidence=_counted(subject)
         + (moving if norm.kind == "moving" else ": accumulation does not mend that"),
         cost=norm_cost("batch", _averaged_over(subject)),
-        remedy=f"{_first_remedies(subject)}. Else {_else(subject)}",
+        remedy=f"{_first_remedies(subject)}. Else {_KEY}: {_kind(subject)}",
         edits=_edits(subject),
     )
 
@@ -116,16 +120,10 @@ def _can_recompute(subject: Subject) -> bool:
 
 def _kind(subject: Subject) -> str:
     """What train.norm: auto would be for so few images (planning/norm.py)."""
-    fine_tune = subject.plan.fine_tune
-    full = fine_tune is not None and fine_tune.kind == "full"
-    return "frozen" if full else best(subject.plan.norm.images).kind
-
-
-def _else(subject: Subject) -> str:
-    kind = f"{_KEY}: {_kind(subject)}"
-    if subject.plan.accumulation_steps > 1 or _kind(subject) != "moving":
-        return kind
-    return f"{kind} and a larger batch.global_batch, whose steps accumulate"
+    plan, norm = subject.plan, subject.plan.norm
+    if plan.fine_tune is not None and plan.fine_tune.kind == "full":
+        return "frozen"
+    return best_kind(norm.images, plan.accumulation_steps, norm.wanted)
 
 
 def _edits(subject: Subject) -> tuple[str, ...]:

@@ -391,6 +391,18 @@ AUTO = {
         2,
         False,
     ),
+    "one micro-batch a step": (
+        {"recipe": "efficientdet_d0", "batch": {"per_replica_batch": 4, "global_batch": 4}},
+        "renorm",
+        4,
+        False,
+    ),
+    "micro-batches of a step that are enough together": (
+        {"recipe": "efficientdet_d0", "batch": {"per_replica_batch": 4, "global_batch": 16}},
+        "moving",
+        4,
+        False,
+    ),
     "frozen by the model's own file": (
         {"recipe": "faster_rcnn_resnet50_v1_800x1333", "batch": {"per_replica_batch": 1}},
         "batch",
@@ -410,7 +422,14 @@ def test_auto_chooses_by_images_weights_and_model(name: str) -> None:
     assert plan.worker_config.sync_batch_norm is synchronised
     assert not norm_warning(plan)
     costs = [w for w in plan.warnings if w.startswith("normalization is")]
-    assert len(costs) == (1 if kind == "moving" else 0)
+    assert len(costs) == (1 if kind in ("moving", "renorm") else 0)
+
+
+def test_moving_over_one_micro_batch_costs_what_batch_norm_costs() -> None:
+    own = {"recipe": "efficientdet_d0", "batch": {"per_replica_batch": 4, "global_batch": 4}}
+    assert "norm: batch over 4 images" in plan_of("train.norm=moving", **own).norm.cost
+    own["batch"]["global_batch"] = 16
+    assert "norm: moving over 4 images" in plan_of("train.norm=moving", **own).norm.cost
 
 
 def test_batch_norm_over_too_few_images_is_warned_about() -> None:

@@ -64,16 +64,24 @@ def test_each_norm_has_its_own_figures(spec: Path, kind: str) -> None:
 
 
 def test_moving_over_one_micro_batch_is_batch_norm(spec: Path) -> None:
-    asked = ("batch.per_replica_batch=2", "batch.global_batch=2")
+    asked = ("batch.per_replica_batch=2", "batch.global_batch=2", "train.norm=moving")
     finding = only(spec, *asked, name=NAME)
     assert finding.severity is Severity.ERROR
     assert "train.norm: moving averages over the 2 images of a step" in finding.evidence
-    assert "a larger batch.global_batch" in finding.remedy
-    assert only(spec, *asked[:1], "batch.global_batch=4", name=NAME).severity is Severity.WARNING
-    d0 = (*asked[:1], "batch.global_batch=4", "recipe=efficientdet_d0")  # 16 are wanted
+    assert finding.edits == ("train.norm=renorm",)
+    assert only(spec, *asked, "batch.global_batch=4", name=NAME).severity is Severity.INFO
+    d0 = (*asked, "batch.global_batch=4", "recipe=efficientdet_d0")  # 16 are wanted
     finding = only(spec, *d0, name=NAME)
     assert finding.severity is Severity.WARNING
     assert "averages over the 4 images of a step" in finding.evidence
+    assert finding.cost.text == told("batch", 4)
+
+
+def test_auto_is_never_batch_norm_under_another_name(spec: Path) -> None:
+    asked = ("batch.per_replica_batch=2", "batch.global_batch=2")
+    finding = only(spec, *asked, name=NAME)
+    assert finding.severity is Severity.WARNING
+    assert "normalizes with train.norm: renorm" in finding.evidence
 
 
 def test_a_trained_detector_s_statistics_are_the_better_remedy(spec: Path) -> None:

@@ -10,6 +10,7 @@ from launcher.preflight import (
     ignored,
     normalization,
     rates,
+    recipe,
     schedule,
 )
 from launcher.preflight.finding import Finding
@@ -19,6 +20,7 @@ CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
     batch.check,
     normalization.check,
     rates.check,
+    recipe.check,
     budget.check,
     schedule.check,
     evaluation.check,

@@ -16,6 +16,7 @@ from launcher.planning.arithmetic import (
     scaled_steps,
     split,
 )
+from launcher.planning.schedule import Facts
 from launcher.planning.source import Source
 from launcher.spec import JobSpec
 
@@ -79,21 +80,28 @@ class _Request:
 def _default(spec: JobSpec, source: Source, global_batch: int, replicas: int) -> int:
     """What one replica holds when the spec does not say it."""
     share, rest = divmod(global_batch, replicas)
-    if source.file is None or source.file_facts is None:
+    facts = source.file_facts
+    if source.file is None or facts is None or _is_published(source, facts):
         per_core = source.images_per_core or 1
         # A share that is no whole number is refused by the caller, with this in its message.
         return (
             min(per_core, max(1, share)) if rest or not share else largest_divisor(share, per_core)
         )
-    own, own_rest = divmod(source.file_facts.batch, replicas)
+    own, own_rest = divmod(facts.batch, replicas)
     if own_rest or not own:
         raise spec.error(
             "batch.per_replica_batch",
-            f"is not set, and batch_size {source.file_facts.batch} of {source.file} is no "
+            f"is not set, and batch_size {facts.batch} of {source.file} is no "
             f"multiple of {replicas:,} replicas",
             "Set batch.per_replica_batch to the images that one accelerator's memory holds",
         )
     return min(own, share) if share and not rest else own
+
+
+def _is_published(source: Source, facts: Facts) -> bool:
+    """A batch that was written for all cores of a TPU says nothing about one accelerator."""
+    published = source.recipe_facts
+    return bool(source.images_per_core and published and facts.batch == published.batch)
 
 
 def _refusal(request: _Request, source: Source) -> tuple[str, str]:

@@ -182,3 +182,13 @@ def test_a_checkpoint_that_the_file_names_is_missing_there(tmp_path: Path) -> No
     at = line(tmp_path, "fine_tune_checkpoint:")
     assert problem.place == f"{tmp_path}/own.config:{at}: train_config.fine_tune_checkpoint"
     assert problem.what.startswith("/nowhere/ckpt-0: no such checkpoint (")
+
+
+@pytest.mark.parametrize(("batch", "held"), [(2, 2), (16, 16), (64, 64), (128, 4), (256, 128)])
+def test_the_published_batch_is_that_of_all_cores(tmp_path: Path, batch: int, held: int) -> None:
+    """Another batch is one's own, of a training on one device: it fits there."""
+    own = published("efficientdet_d3")
+    own.train_config.batch_size = batch
+    pipeline.write(tmp_path / "own.config", own)
+    plan = make_plan(load(tmp_path / "own.config"))
+    assert (plan.per_replica_batch, plan.accumulation_steps) == (held, 128 // held)

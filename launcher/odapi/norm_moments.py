@@ -92,6 +92,7 @@ class Moments:
     own: tf.Tensor  # 1 / its own standard deviation
     center: tf.Tensor
     scale: tf.Tensor  # x' = (x - center) * scale
+    weight: tf.Tensor | None = None  # of this replica's means; None: all replicas have equal ones
 
 
 def moments_of(x: tf.Tensor, rule: Rule) -> Moments:
@@ -100,12 +101,21 @@ def moments_of(x: tf.Tensor, rule: Rule) -> Moments:
     mean = tf.reduce_mean(grouped, axis=1)
     variance = tf.reduce_mean(tf.math.squared_difference(grouped, mean[:, tf.newaxis]), axis=1)
     count = tf.cast(tf.shape(grouped)[1] * rule.replicas, tf.float32)
+    weight = None
     if rule.all_reduce is not None:
-        mean, second = _two(rule.all_reduce(_one(mean, variance + tf.square(mean))))
+        both = _one(mean, variance + tf.square(mean))
+        if x.shape[1:-1].is_fully_defined():
+            both = rule.all_reduce(both)
+        else:  # images of other sizes on other replicas
+            values = tf.fill([rule.groups, 1], count / rule.replicas)
+            sums = rule.all_reduce(tf.concat([both * values, values], axis=1))
+            both, mean_values = sums[:, :-1] / sums[:, -1:], sums[0, -1]
+            count, weight = mean_values * rule.replicas, values[0, 0] / mean_values
+        mean, second = _two(both)
         variance = tf.maximum(second - tf.square(mean), 0.0)
     own = tf.math.rsqrt(variance + rule.epsilon)
     if rule.forward is None:
-        return Moments(mean, variance, count, own, mean, own)
+        return Moments(mean, variance, count, own, mean, own, weight)
     # Pooled: what lies between the groups' means is part of the variance, and with two images a
     # group it can be most of it.
     first, second = _two(rule.forward.push(_one(mean, variance + tf.square(mean))))
@@ -115,11 +125,11 @@ def moments_of(x: tf.Tensor, rule: Rule) -> Moments:
         first = tf.where(rule.held.now, rule.held.mean, first)
         wide = tf.where(rule.held.now, still, wide)
     if rule.clip is None:
-        return Moments(mean, variance, count, own, first, wide)
+        return Moments(mean, variance, count, own, first, wide, weight)
     ratio = tf.clip_by_value(wide / own, 1 / rule.clip.r, rule.clip.r)
     shift = tf.clip_by_value((mean - first) * wide, -rule.clip.d, rule.clip.d)
     scale = own * ratio
-    return Moments(mean, variance, count, own, mean - shift / scale, scale)
+    return Moments(mean, variance, count, own, mean - shift / scale, scale, weight)
 
 
 def normalize(
@@ -156,7 +166,7 @@ def _through(
     if rule.backward is not None:
         both = _one(of_dy, of_product)
         if rule.all_reduce is not None:
-            both = rule.all_reduce(both)
+            both = _mean(both, moments, rule.all_reduce)
         means = rule.backward.push(both)
         return _two(means if rule.held is None else tf.where(rule.held.now, 0.0, means))
     # The gradient goes through the group's own moments, x' = x_own * ratio + shift.
@@ -164,9 +174,14 @@ def _through(
     shift = (moments.mean - moments.center) * moments.scale
     of_own = (of_product - shift * of_dy) / ratio
     if rule.all_reduce is not None:
-        of_dy, of_own = _two(rule.all_reduce(_one(of_dy, of_own)))
+        of_dy, of_own = _two(_mean(_one(of_dy, of_own), moments, rule.all_reduce))
     slope = of_own / ratio
     return of_dy - slope * shift, slope
+
+
+def _mean(values: tf.Tensor, moments: Moments, all_reduce: AllReduce) -> tf.Tensor:
+    """Over all values of a channel, each replica counting by how many it has."""
+    return all_reduce(values if moments.weight is None else values * moments.weight)
 
 
 def _grouped(x: tf.Tensor, groups: int) -> tf.Tensor:

@@ -131,6 +131,17 @@ def variables_of(root: Any) -> list[tf.Variable]:
     return list({id(v): v for v in parts if isinstance(v, tf.Variable)}.values())
 
 
+def top_of(model: Any) -> list[tf.Variable]:
+    """Of an EfficientNet as backbone: the classifier's last layer, which the OD API keeps and no
+    detection comes from. Its size is the number of the classifier's classes."""
+    extractor = getattr(model, "_feature_extractor", None)
+    network = getattr(extractor, "_efficientnet", None)
+    if network is None:
+        return []
+    used = {id(v) for v in network.variables}
+    return [v for v in extractor.classification_backbone.variables if id(v) not in used]
+
+
 def name_of(variable: tf.Variable) -> str:
     """Keras' name without the `:0` of graphs."""
     return str(variable.name).removesuffix(":0")

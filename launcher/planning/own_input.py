@@ -8,6 +8,8 @@ from launcher.planning.arithmetic import Split
 from launcher.planning.source import Source
 
 _RESIZER = "image_resizer_oneof"
+_SEQUENCES = 2
+"""InputType TF_SEQUENCE_EXAMPLE."""
 
 
 def require_trainable_input(source: Source, split: Split) -> None:
@@ -18,6 +20,7 @@ def require_trainable_input(source: Source, split: Split) -> None:
         *_pyramid(source),
         *_augmentation(source),
         *_mixture(source),
+        *_records(source),
     ]:
         raise SpecError(problems)
 
@@ -98,6 +101,23 @@ def _mixture(source: Source) -> Iterator[Problem]:
             source.place("train_input_reader", "sample_from_datasets_weights"),
             f"{', '.join(f'{w:g}' for w in weights)}: files are not drawn by weight here",
             "Remove it: each record is seen once an epoch, a file as often as it has records",
+        )
+
+
+def _records(source: Source) -> Iterator[Problem]:
+    """What of a record the OD API's Example decoder gives: one image of three channels."""
+    reader = source.pipeline.train_input_reader
+    if reader.input_type == _SEQUENCES:
+        yield Problem(
+            source.place("train_input_reader", "input_type"),
+            "TF_SEQUENCE_EXAMPLE: records of several frames are not read here",
+            "Convert each frame to an Example of its own, and remove input_type",
+        )
+    if reader.num_additional_channels:
+        yield Problem(
+            source.place("train_input_reader", "num_additional_channels"),
+            f"{reader.num_additional_channels}: images of more than three channels are not read",
+            "Remove it",
         )
 
 

@@ -22,6 +22,7 @@ from launcher.odapi.object_graph import (
     name_of,
     parameters,
     part_of,
+    top_of,
     variables_of,
 )
 from launcher.odapi.protos import Message
@@ -149,7 +150,8 @@ def _too_little(model: Any, kind: str, match: Match) -> str:
     if not match.restored:
         return f"restores none of the model's {match.variables} variables as '{kind}'"
     found = {id(v) for v, _ in match.restored}
-    must = _meant(model, "detection" if kind == "full" else kind)
+    top = _Ids(top_of(model))
+    must = [v for v in _meant(model, "detection" if kind == "full" else kind) if v not in top]
     lost = [v for v in must if id(v) not in found]
     if not lost:
         heads = match.variables - len(must)

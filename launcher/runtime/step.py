@@ -18,7 +18,10 @@ from launcher.odapi.protos import Message
 from launcher.runtime.losses import REGULARIZATION, TOTAL, Losses
 
 _NUMBERS = 32
-"""Room for the counts and losses of a step beside the gradients; CenterNet has the most, 14."""
+"""Room for the counts and losses of a step beside the gradients; an SSD has 5 of them, a CenterNet
+with one kind of keypoints at most 14."""
+_A_KEYPOINT_TASK = 4
+"""Losses of each of CenterNet's keypoint_estimation_task: heatmap, offset, regression, depth."""
 _COUNT = 2
 """Where the divisor is among them: after the micro-batches and the images."""
 
@@ -89,9 +92,11 @@ class TrainStep:
             micro_batches=accumulation_steps * self._replicas,
             training_step=global_step,
         )
+        tasks = len(getattr(model, "_kp_params_dict", None) or ())
+        self._room = _NUMBERS + _A_KEYPOINT_TASK * tasks
         self._terms: list[str] = []  # the names of the losses, known once they are traced
         if accumulation_steps > 1:
-            self._sums = _local_variable(sum(self._sizes) + _NUMBERS, "micro_batch_sums")
+            self._sums = _local_variable(sum(self._sizes) + self._room, "micro_batch_sums")
         # The OD API's code needs no AutoGraph, and converting all of it costs most of a start.
         self._step: Callable[..., Any] = tf.function(
             self._single if accumulation_steps == 1 else self._accumulated, autograph=False
@@ -160,7 +165,7 @@ class TrainStep:
     def _micro_batch(
         self, features: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]
     ) -> tf.Tensor:
-        """What this micro-batch adds to the global batch, as one vector [parameters + _NUMBERS]:
+        """What this micro-batch adds to the global batch, as one vector [parameters + room]:
         gradients, 1 micro-batch, its images, its part of the divisor, its losses."""
         with tf.GradientTape() as tape:
             part = self._losses.part(features, labels)
@@ -169,7 +174,7 @@ class TrainStep:
         images = tf.cast(tf.shape(features["image"])[0], tf.float32)
         numbers = [tf.ones([]), images, part.count, *(part.terms[name] for name in self._terms)]
         return tf.concat(
-            [gradients, tf.stack(numbers), tf.zeros([_NUMBERS - len(numbers)])], axis=0
+            [gradients, tf.stack(numbers), tf.zeros([self._room - len(numbers)])], axis=0
         )
 
     def _gradients(self, tape: tf.GradientTape, total: tf.Tensor) -> tf.Tensor:

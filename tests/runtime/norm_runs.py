@@ -156,40 +156,78 @@ def gradients() -> dict[str, Any]:
         found[f"{kind} whole"] = _three_steps(one, kind, synchronised=False)
         found[f"{kind} both"] = _three_steps(two, kind, synchronised=True)
         found[f"{kind} halves"] = _three_steps(two, kind, synchronised=False)
+        found[f"{kind} uneven whole"] = _three_uneven_steps(one, kind, synchronised=False)
+        found[f"{kind} uneven both"] = _three_uneven_steps(two, kind, synchronised=True)
     return found
 
 
 def _three_steps(strategy: Any, kind: str, *, synchronised: bool) -> Any:
     import tensorflow as tf
 
-    from launcher.odapi import norm_layers
-
     images = tf.random.stateless_normal([3, 2 * EACH, 12, 12, 3], [1, 2])
     weights = tf.random.stateless_normal([2 * EACH, 12, 12, 4], [3, 4])  # of the outputs
+    model = _network(strategy, kind, synchronised, kernel=3, shape=[12, 12, 3])
+
+    def share(values: Any, number: Any, replicas: int) -> Any:
+        each = 2 * EACH // replicas
+        return values[each * number :][:each]
+
+    return _stepped(strategy, model, images, weights, share, images.shape[1:])
+
+
+def _three_uneven_steps(strategy: Any, kind: str, *, synchronised: bool) -> Any:
+    """An image of 40 pixels for one replica, of 104 for the other. The kernels see one pixel each,
+    so that an image of 144 is the whole of them."""
+    import tensorflow as tf
+
+    images = tf.random.stateless_normal([3, 1, 144, 1, 3], [1, 2])
+    weights = tf.random.stateless_normal([1, 144, 1, 4], [3, 4])
+    model = _network(strategy, kind, synchronised, kernel=1, shape=[None, 1, 3])
+
+    def share(values: Any, number: Any, replicas: int) -> Any:
+        if replicas == 1:
+            return values
+        begin, end = tf.where(number == 0, 0, 40), tf.where(number == 0, 40, 144)
+        return values[:, begin:end]
+
+    return _stepped(strategy, model, images, weights, share, [1, None, 1, 3])
+
+
+def _network(strategy: Any, kind: str, synchronised: bool, *, kernel: int, shape: Any) -> Any:
+    import tensorflow as tf
+
+    from launcher.odapi import norm_layers
+
     with strategy.scope():
         layers = tf.keras.layers
-        parts = [tf.keras.Input([12, 12, 3])]
+        parts = [tf.keras.Input(shape)]
         for i, channels in enumerate((8, 8, 4)):
-            parts.append(layers.Conv2D(channels, 3, padding="same", name=f"conv{i}"))
+            parts.append(layers.Conv2D(channels, kernel, padding="same", name=f"conv{i}"))
             parts.append(layers.BatchNormalization(name=f"norm{i}", momentum=0.9))
         model = tf.keras.Sequential(parts)
         norm = norm_layers.Norm(kind, updates=4, synchronised=synchronised)
         norm_layers.apply(model, norm, tf.Variable(5, dtype=tf.int64), 40)
         for variable in model.trainable_variables:
             variable.assign(_values(variable))
+    return model
+
+
+def _stepped(
+    strategy: Any, model: Any, images: Any, weights: Any, share: Any, known_shape: Any
+) -> Any:
+    import tensorflow as tf
 
     def replica(images: Any) -> Any:
         context = tf.distribute.get_replica_context()
-        each = 2 * EACH // context.num_replicas_in_sync
-        mine = slice(each * context.replica_id_in_sync_group, None)
+        place = context.replica_id_in_sync_group, context.num_replicas_in_sync
         with tf.GradientTape() as tape:
-            outputs = model(images[mine][:each], training=True)
-            loss = tf.reduce_sum(tf.nn.relu(outputs) * weights[mine][:each])
+            outputs = model(share(images, *place), training=True)
+            loss = tf.reduce_sum(tf.nn.relu(outputs) * share(weights, *place))
         found = tape.gradient(loss, model.trainable_variables)
         vector = tf.concat([tf.reshape(g, [-1]) for g in found], 0)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, vector)
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(known_shape)])
     def step(images: Any) -> Any:
         return strategy.run(replica, args=(images,))
 

@@ -64,7 +64,8 @@ def test_the_images_of_one_replica_alone_are_others(moments: Mapping[str, Any]) 
 
 
 def test_synchronised_moments_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
-    """Through the moments, and through the averages that two kinds have of them."""
+    """Through the moments, and through the averages that two kinds have of them; images of several
+    sizes count by their pixels."""
     found = written("gradients", tmp_path)
     for kind in ("batch", "renorm", "moving"):
         for i in range(3):
@@ -73,6 +74,8 @@ def test_synchronised_moments_give_the_gradient_of_the_whole_batch(tmp_path: Pat
             )
             assert np.linalg.norm(both - whole) / np.linalg.norm(whole) < 1e-5, (kind, i)
             assert np.linalg.norm(halves - whole) / np.linalg.norm(whole) > 1e-2, (kind, i)
+            whole, both = (found[f"{kind} uneven {name}"][i] for name in ("whole", "both"))
+            assert np.linalg.norm(both - whole) / np.linalg.norm(whole) < 1e-5, (kind, i)
 
 
 @pytest.mark.slow

@@ -113,18 +113,25 @@ def _values(variable: Any) -> Any:
 
 
 def passes() -> dict[str, Any]:
-    """Gradients and statistics of 32 images, 8 a statistic: in a loop of 4 and in one pass."""
+    """Gradients and statistics of 32 images, 8 a statistic: in a loop of 4, in one pass, and in a
+    loop of two replicas with 4 each."""
     import tensorflow as tf
 
     found: dict[str, Any] = {}
     batch, message = splits.images(), splits.pipeline()
     message.model.ssd.freeze_batchnorm = False
+    one = tf.distribute.OneDeviceStrategy("/cpu:0")
+    two = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     start = None  # the first one's weights: Keras numbers its layers on, and names seed the others'
     for kind in ("batch", "renorm", "moving"):
-        for name, groups, updates, images in (("loop", 1, 4, 8), ("pass", 4, 4, 32)):
-            trainer = splits.Trainer(tf.distribute.OneDeviceStrategy("/cpu:0"), message)
+        for name, groups, strategy, images in (
+            ("loop", 1, one, 8),
+            ("pass", 4, one, 32),
+            ("both", 1, two, 4),
+        ):
+            trainer = splits.Trainer(strategy, message)
             start = trainer.start = start or trainer.start
-            averages = _change(trainer, kind, groups, updates)
+            averages = _change(trainer, kind, groups, synchronised=strategy is two)
             found |= trainer.run(f"{kind} {name}", batch, images, "global")
             statistics = [v for v in trainer.model.variables if "moving" in v.name]
             for what, values in (("statistics", statistics), ("averages", averages)):
@@ -133,14 +140,15 @@ def passes() -> dict[str, Any]:
     return found
 
 
-def _change(trainer: Any, kind: str, groups: int, updates: int) -> list[Any]:
+def _change(trainer: Any, kind: str, groups: int, *, synchronised: bool) -> list[Any]:
     import tensorflow as tf
 
     from launcher.odapi import norm_layers
 
     step = tf.Variable(5, dtype=tf.int64)  # renormalization is half open
-    norm = norm_layers.Norm(kind, groups, updates)
-    return list(norm_layers.apply(trainer.model, norm, step, 40).averages)
+    norm = norm_layers.Norm(kind, groups, updates=4, synchronised=synchronised)
+    with trainer.strategy.scope():
+        return list(norm_layers.apply(trainer.model, norm, step, 40).averages)
 
 
 def gradients() -> dict[str, Any]:

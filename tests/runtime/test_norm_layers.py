@@ -80,15 +80,20 @@ def test_synchronised_moments_give_the_gradient_of_the_whole_batch(tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_loop_over_micro_batches_is_one_pass_over_groups(tmp_path: Path) -> None:
-    """So that a result of either counts for both (bench/small_batch.py trains in one pass)."""
+    """So that a result of either counts for both (bench/small_batch.py trains in one pass); and so
+    is the loop of two replicas whose moments are shared."""
     found = written("passes", tmp_path)
     for kind in ("batch", "renorm", "moving"):
-        loop, once = found[f"{kind} loop"], found[f"{kind} pass"]
-        assert np.linalg.norm(loop - once) / np.linalg.norm(once) < 1e-4, kind
-        for what in ("statistics", "averages"):
-            np.testing.assert_allclose(
-                found[f"{kind} loop {what}"], found[f"{kind} pass {what}"], rtol=1e-3, atol=1e-4
-            )
+        for other in ("loop", "both"):
+            apart, once = found[f"{kind} {other}"], found[f"{kind} pass"]
+            assert np.linalg.norm(apart - once) / np.linalg.norm(once) < 1e-4, (kind, other)
+            for what in ("statistics", "averages"):
+                np.testing.assert_allclose(
+                    found[f"{kind} {other} {what}"],
+                    found[f"{kind} pass {what}"],
+                    rtol=1e-3,
+                    atol=1e-4,
+                )
     kinds = [found[f"{kind} pass"] for kind in ("batch", "renorm", "moving")]
     assert np.linalg.norm(kinds[0] - kinds[1]) > 1e-2 * np.linalg.norm(kinds[0])
     assert np.linalg.norm(kinds[0] - kinds[2]) > 1e-2 * np.linalg.norm(kinds[0])

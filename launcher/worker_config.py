@@ -32,6 +32,7 @@ class WorkerConfig:
     seed: int = 0
     precision: str = "float32"  # float32 | mixed_bfloat16
     loss_normalizer: str = "global"  # global: the matches of the global batch | micro_batch
+    loss_images: int | None = None  # of a loss without divisor: those of the recipe's batch
     norm: str = "batch"  # batch | renorm | moving | group | frozen; never auto: the plan has chosen
     statistics_images: int | None = None  # images of one set of moments; None: the micro-batch
     sync_batch_norm: bool = False  # moments over the replicas, in every norm layer

@@ -16,7 +16,7 @@ class Normalizer(StrEnum):
 
     MATCHES = "matches"  # SSD and EfficientDet: anchors matched to an object, at least 1
     BOXES = "boxes"  # CenterNet for boxes: objects, at least 1
-    NOTHING = "nothing"  # SSD without normalize_loss_by_num_matches: the sum itself
+    NOTHING = "nothing"  # SSD without normalize_loss_by_num_matches: see `scale_of_sum`
     IMAGES = "images"  # Faster R-CNN: every image has its own divisor; the mean over the images
     MICRO_BATCH = "micro_batch"  # the mean of the quotients of the micro-batches
 
@@ -24,7 +24,7 @@ class Normalizer(StrEnum):
 WORDS = {
     Normalizer.MATCHES: "the matched anchors of the global batch",
     Normalizer.BOXES: "the objects of the global batch",
-    Normalizer.NOTHING: "nothing, as the model asks",
+    Normalizer.NOTHING: "no count: it is summed over the images of the recipe's batch",
     Normalizer.IMAGES: "the images of the global batch",
     Normalizer.MICRO_BATCH: "each micro-batch's own count, as the OD API does",
 }
@@ -36,11 +36,17 @@ def normalizer_of(model: Message, asked: str) -> Normalizer:
     kind = model.WhichOneof("model")
     if kind == "faster_rcnn" and not several_divisors(model):
         return Normalizer.IMAGES  # the same number either way: micro-batches are equally large
+    if kind == "ssd" and not model.ssd.normalize_loss_by_num_matches:
+        return Normalizer.NOTHING  # no divisor, so none of a micro-batch either
     if asked != "global" or several_divisors(model):
         return Normalizer.MICRO_BATCH
-    if kind == "center_net":
-        return Normalizer.BOXES
-    return Normalizer.MATCHES if model.ssd.normalize_loss_by_num_matches else Normalizer.NOTHING
+    return Normalizer.BOXES if kind == "center_net" else Normalizer.MATCHES
+
+
+def scale_of_sum(loss_images: int | None, global_batch: int) -> float:
+    """Of a loss that is a sum over images: it grows with the batch, and by the linear rule so does
+    the rate. It is brought back to the `loss_images` that the reference's rate was tuned for."""
+    return 1.0 if loss_images is None else loss_images / global_batch
 
 
 def several_divisors(model: Message) -> str:

@@ -68,6 +68,7 @@ _HELD = {
     "train.norm": "norm",
     "train.statistics_images": "statistics_images",
     "train.loss_normalizer": "loss_normalizer",
+    "batch.reference_config": "loss_images",
     "batch.lr_scaling": "learning_rate",
     "pipeline_config": "total_steps",
 }

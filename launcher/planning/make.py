@@ -81,7 +81,7 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
             loss_normalizer=spec.train.loss_normalizer,
             recompute=spec.train.recompute,
         ),
-        worker_config=_worker_config(spec, split, facts, data, normalizer, norm, decay),
+        worker_config=_worker_config(spec, source, split, facts, data, normalizer, norm, decay),
         pipeline_text=pipelines.to_text(pipeline),
         spec=spec,
         roles=_roles(spec, _workers(spec, split)),
@@ -120,6 +120,7 @@ def _target(spec: JobSpec, source: Source, data: DataPlan) -> float | None:
 
 def _worker_config(
     spec: JobSpec,
+    source: Source,
     split: Split,
     facts: Facts,
     data: DataPlan,
@@ -143,6 +144,7 @@ def _worker_config(
         seed=spec.train.seed,
         precision=spec.train.precision,
         loss_normalizer="micro_batch" if by_micro_batch else spec.train.loss_normalizer,
+        loss_images=source.reference.batch if normalizer is Normalizer.NOTHING else None,
         norm=norm.kind,
         statistics_images=spec.train.statistics_images,
         sync_batch_norm=norm.synchronised,

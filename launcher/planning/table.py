@@ -98,7 +98,7 @@ def _per_core(plan: Plan) -> str:
 _DIVISORS = {
     Normalizer.MATCHES: ("matched anchors", "of the global batch, however it is split"),
     Normalizer.BOXES: ("objects", "of the global batch, however it is split"),
-    Normalizer.NOTHING: ("nothing", "normalize_loss_by_num_matches is not set in the model"),
+    Normalizer.NOTHING: ("no count", "the model sums it; over the reference batch's images"),
     Normalizer.IMAGES: ("images", "of the global batch; each image has its own divisor"),
     Normalizer.MICRO_BATCH: ("own counts", "of each micro-batch, as the OD API does"),
 }

@@ -6,7 +6,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, OutOfMemoryError, PeerLostError, StorageError, WorkerExit
@@ -15,6 +15,9 @@ from launcher.runtime.leaving import leave, say_plainly
 from launcher.runtime.watchdog import Watchdog
 from launcher.storage import answering, is_gone, write_json
 from launcher.worker_config import WorkerConfig
+
+if TYPE_CHECKING:
+    from launcher.runtime import loop
 
 
 def main(root: Path) -> WorkerExit:
@@ -60,7 +63,7 @@ def main(root: Path) -> WorkerExit:
             workers=config.workers,
             source=training.source if training else None,
             done=training.done if training else 0,
-            stepped=training is not None and training.stepped,
+            stepped=_has_stepped(paths, training),
         )
         if explained:
             note = watchdog.clock_note() if isinstance(explained, PeerLostError) else ""
@@ -70,6 +73,12 @@ def main(root: Path) -> WorkerExit:
         raise StorageError(
             f"{e.strerror or e}", place=str(e.filename or root), remedy="Check the disk"
         ) from e
+
+
+def _has_stepped(paths: RunPaths, training: "loop.Training | None") -> bool:
+    """Whether a step of the run has ended, of this attempt or of one whose checkpoint is there."""
+    done = training is not None and training.done > 0
+    return done or any(paths.checkpoints.glob("ckpt-*.index"))
 
 
 def quiet_libraries() -> None:

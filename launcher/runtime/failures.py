@@ -33,7 +33,7 @@ def explain(
 ) -> LauncherError | None:
     """The error for the user, or None when this is a bug of ours and keeps its traceback.
 
-    `stepped`: a step of this attempt has ended, so that memory was enough for one.
+    `stepped`: a step of the run has ended, so that memory was enough for one.
 
     For a fault in the input it looks at the records read for the steps after `done` once more,
     without TensorFlow, to name the file and the record.

@@ -12,7 +12,7 @@ from launcher.contract import RunPaths
 from launcher.errors import DivergedError, WorkerExit
 from launcher.odapi import norm_layers, provenance, recompute
 from launcher.odapi.averages import Averages
-from launcher.odapi.normalizers import WORDS, normalizer_of
+from launcher.odapi.normalizers import WORDS, normalizer_of, scale_of_sum
 from launcher.odapi.protos import Message
 from launcher.runtime import applied, coordination, devices, fine_tune, freeze
 from launcher.runtime.checkpoints import Checkpoints
@@ -98,7 +98,7 @@ class Training:
                 norm=state,
                 say=say,
             )
-            self._done = self._first = self._start_weights(paths)
+            self._done = self._start_weights(paths)
             if averages and not self._done:
                 averages.start(strategy)
             self._step = TrainStep(
@@ -109,6 +109,7 @@ class Training:
                 pipeline.train_config,
                 config.accumulation_steps,
                 normalizer=normalizer,
+                scale=scale_of_sum(config.loss_images, config.global_batch),
                 variables=chosen.trained,
                 averages=averages,
             )
@@ -117,11 +118,6 @@ class Training:
             provenance.record(paths, "worker", self.source.fingerprint(), devices.accelerators())
         self._iterator = iter(self._dataset(threads))
         self._writers = Writers(paths, config, worker, self.source.bad)
-
-    @property
-    def stepped(self) -> bool:
-        """A step of this attempt has ended."""
-        return self._done > self._first
 
     @property
     def done(self) -> int:
@@ -209,7 +205,8 @@ class Training:
     def _dataset(self, threads: int) -> Any:
         devices_here = max(1, self._config.gpus_per_worker)
         count = InputCount(self._config.accumulation_steps * devices_here)
-        self._watchdog.watch_input(count.lacks, self.source.stuck)
+        failure = lambda: self.source.failure  # noqa: E731
+        self._watchdog.watch_input(count.lacks, self.source.stuck, failure)
 
         def per_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             dataset = train_dataset(

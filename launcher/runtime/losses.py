@@ -43,12 +43,14 @@ class Losses:
         *,
         micro_batches: int,
         training_step: tf.Variable,
+        scale: float = 1.0,
     ) -> None:
-        """`micro_batches`: in one step, over all replicas."""
+        """`micro_batches`: in one step, over all replicas. `scale`: of a loss without a divisor."""
         self._model = model
         self._config = train_config
         self._training_step = training_step
         self._mean = 1.0 / micro_batches
+        self._scale = scale
         self._terms: Callable[[Any, Any], tuple[dict[str, Any], Any]] = {
             Normalizer.MATCHES: self._over_matches,
             Normalizer.NOTHING: self._summed,
@@ -91,7 +93,8 @@ class Losses:
             return self._model.loss(predictions, shapes), tf.add_n(matches)
 
     def _summed(self, predictions: Any, shapes: tf.Tensor) -> tuple[dict[str, Any], Any]:
-        return self._model.loss(predictions, shapes), 0.0
+        terms = self._model.loss(predictions, shapes)
+        return {name: term * self._scale for name, term in terms.items()}, 0.0
 
     def _over_boxes(self, predictions: Any, shapes: tf.Tensor) -> tuple[dict[str, Any], Any]:
         """CenterNet divides all of its terms by max(1, boxes): that much is taken back."""

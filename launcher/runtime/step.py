@@ -68,11 +68,13 @@ class TrainStep:
         accumulation_steps: int,
         *,
         normalizer: Normalizer = Normalizer.MICRO_BATCH,
+        scale: float = 1.0,
         variables: Sequence[tf.Variable] | None = None,
         averages: Averages | None = None,
     ) -> None:
         """Call within `strategy.scope()`, with all variables of model and optimizer made.
 
+        `scale` is that of a loss without divisor (Normalizer.NOTHING).
         `variables` are trained, those that the optimizer was built for; None: all trainable ones.
         `averages` follow the weights after each update; None: there are none.
         """
@@ -91,6 +93,7 @@ class TrainStep:
             normalizer,
             micro_batches=accumulation_steps * self._replicas,
             training_step=global_step,
+            scale=scale,
         )
         tasks = len(getattr(model, "_kp_params_dict", None) or ())
         self._room = _NUMBERS + _A_KEYPOINT_TASK * tasks

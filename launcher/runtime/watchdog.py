@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher.errors import WorkerExit
+from launcher.errors import LauncherError, WorkerExit
 from launcher.runtime.leaving import leave, say_plainly
 
 FIRST_STEP_FACTOR = 4
 """The first step traces and compiles: it may take this many times as long as the others."""
+
+FAILED_SECONDS = 10.0
+"""How long the main thread may take to hear of what failed in the input, and to say it itself."""
 
 OTHERS_SECONDS = 5.0
 """How much longer a worker waits that only waits for others."""
@@ -41,6 +44,7 @@ class Stall:
 
     message: str
     own: bool
+    code: WorkerExit = WorkerExit.PEER_LOST
 
 
 class Watchdog(threading.Thread):
@@ -61,6 +65,8 @@ class Watchdog(threading.Thread):
         self._alone = workers == 1
         self._waits_for_input: Callable[[int], bool] = lambda steps: False
         self._stuck: Callable[[float], str] = lambda seconds: ""
+        self._failure: Callable[[], LauncherError | None] = lambda: None
+        self._failed_since: float | None = None
         self._saving = False
         self._done = 0
         self._steps = 0
@@ -73,12 +79,19 @@ class Watchdog(threading.Thread):
         """TensorFlow is imported: from now on the time until the first step counts."""
         self._beaten = time.monotonic()
 
-    def watch_input(self, lacks: Callable[[int], bool], stuck: Callable[[float], str]) -> None:
+    def watch_input(
+        self,
+        lacks: Callable[[int], bool],
+        stuck: Callable[[float], str],
+        failure: Callable[[], LauncherError | None] = lambda: None,
+    ) -> None:
         """`lacks(n)`: whether the input has not yet given all that the first n steps take.
 
         `stuck(s)`: the record whose reading takes longer than s seconds, "" when there is none.
+        `failure()`: what ended the reading. The step hears of it where bad records end a run; where
+        they are skipped, all errors are, and a disk that has gone gives nothing but errors.
         """
-        self._waits_for_input, self._stuck = lacks, stuck
+        self._waits_for_input, self._stuck, self._failure = lacks, stuck, failure
 
     def saving(self) -> None:
         """From now until the next beat this worker writes a checkpoint."""
@@ -125,10 +138,24 @@ class Watchdog(threading.Thread):
             if now - last > _PAUSED_SECONDS:
                 self._beaten += now - last  # nothing ran meanwhile: no step is late for that
             last = now
+            if failed := self._failed(now):
+                self._leave(failed)
             if stall := self._stalled(now - self._beaten):
                 with contextlib.suppress(OSError):
                     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 self._leave(stall)
+
+    def _failed(self, now: float) -> Stall | None:
+        """The verdict on an input that failed a while ago, with the error's exit code. What was
+        read before is trained first."""
+        failure = self._failure()
+        if failure is None or not self._waits_for_input(self._steps + 1):
+            return None
+        if self._failed_since is None:
+            self._failed_since = now
+        if now - self._failed_since < FAILED_SECONDS:
+            return None
+        return Stall(str(failure), own=True, code=failure.worker_exit)
 
     def _stalled(self, seconds: float) -> Stall | None:
         """The verdict after `seconds` without a beat; None while there is none."""
@@ -158,6 +185,6 @@ class Watchdog(threading.Thread):
     def _leave(self, verdict: Stall) -> None:
         say_plainly(f"watchdog: {verdict.message}")
         try:
-            self._on_exit(WorkerExit.PEER_LOST, verdict)
+            self._on_exit(verdict.code, verdict)
         finally:
-            leave(WorkerExit.PEER_LOST)
+            leave(verdict.code)

@@ -8,6 +8,7 @@ import pytest
 from launcher import recipes
 from launcher.errors import CliExit, SpecError
 from launcher.odapi import pipeline
+from launcher.odapi.normalizers import Normalizer, scale_of_sum
 from launcher.planning import make_plan, missing_data
 from launcher.spec import from_mapping, load
 
@@ -182,6 +183,32 @@ def test_a_checkpoint_that_the_file_names_is_missing_there(tmp_path: Path) -> No
     at = line(tmp_path, "fine_tune_checkpoint:")
     assert problem.place == f"{tmp_path}/own.config:{at}: train_config.fine_tune_checkpoint"
     assert problem.what.startswith("/nowhere/ckpt-0: no such checkpoint (")
+
+
+@pytest.mark.parametrize("asked", ["global", "micro_batch"])
+def test_a_loss_without_divisor_keeps_the_sum_that_its_rate_was_tuned_for(
+    tmp_path: Path, asked: str
+) -> None:
+    own = demo()
+    assert own.train_config.batch_size == 32
+    plan = plan_of(tmp_path, own, "batch.global_batch=128", f"train.loss_normalizer={asked}")
+    assert plan.worker_config.loss_images is None  # the demo's is divided by its matches
+    own.model.ssd.normalize_loss_by_num_matches = False
+    plan = plan_of(tmp_path, own, "batch.global_batch=128", f"train.loss_normalizer={asked}")
+    assert plan.normalizer is Normalizer.NOTHING
+    assert plan.learning_rate == pytest.approx(4 * demo_rate())
+    assert plan.worker_config.loss_images == 32
+    assert scale_of_sum(32, 128) == 0.25
+
+
+def demo_rate() -> float:
+    optimizer = demo().train_config.optimizer.momentum_optimizer
+    return float(optimizer.learning_rate.cosine_decay_learning_rate.learning_rate_base)
+
+
+def plan_of(folder: Path, own: Any, *overrides: str) -> Any:
+    pipeline.write(folder / "own.config", own)
+    return make_plan(load(folder / "own.config", overrides))
 
 
 @pytest.mark.parametrize(("batch", "held"), [(2, 2), (16, 16), (64, 64), (128, 4), (256, 128)])

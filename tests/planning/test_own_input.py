@@ -42,6 +42,21 @@ def planned(folder: Path, own: Any, *overrides: str) -> None:
     make_plan(load(path, ("data.synthetic={}", *overrides)))
 
 
+def test_records_that_the_decoder_does_not_know(tmp_path: Path) -> None:
+    own = published(SSD)
+    own.train_input_reader.input_type = 2
+    own.train_input_reader.num_additional_channels = 1
+    assert refused(tmp_path, own) == (
+        "train_input_reader.input_type: TF_SEQUENCE_EXAMPLE: records of several frames are not "
+        "read here. Convert each frame to an Example of its own, and remove input_type\n"
+        "train_input_reader.num_additional_channels: 1: images of more than three channels are "
+        "not read. Remove it"
+    )
+    own.train_input_reader.input_type = 1
+    own.train_input_reader.num_additional_channels = 0
+    planned(tmp_path, own)
+
+
 @pytest.mark.parametrize(
     ("side", "choices"), [(600, "512 or 640"), (100, "128"), (576, "512 or 640")]
 )

@@ -49,6 +49,12 @@ def runs(folder: Path) -> Iterator[dict[str, Any]]:
     yield one.od_api("od_api 32", batch, 32)
     yield one.od_api("od_api 8", batch, 8)
     yield one.run("1x8x4 micro_batch", batch, 8, "micro_batch")
+    summed = pipeline()
+    summed.model.ssd.normalize_loss_by_num_matches = False
+    summing = Trainer(one.strategy, summed)
+    summing.start = one.start
+    yield summing.od_api("od_api 8 summed", batch, 8)
+    yield summing.run("1x8x4 summed", batch, 8, "micro_batch", loss_images=8)
     mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     two = Trainer(mirrored, message)
     two.start = one.start
@@ -171,11 +177,19 @@ class Trainer:
         self.variables = self.model.variables
         self.start = [_sound(v) for v in self.variables]
 
-    def run(self, name: str, batch: Any, per_replica: int, asked: str) -> dict[str, Any]:
+    def run(
+        self,
+        name: str,
+        batch: Any,
+        per_replica: int,
+        asked: str,
+        *,
+        loss_images: int | None = None,
+    ) -> dict[str, Any]:
         """One step of the worker's own."""
         import tensorflow as tf
 
-        from launcher.odapi.normalizers import normalizer_of
+        from launcher.odapi.normalizers import normalizer_of, scale_of_sum
         from launcher.runtime.step import Requests, TrainStep
 
         self._reset()
@@ -189,6 +203,7 @@ class Trainer:
                 self.message.train_config,
                 IMAGES // (replicas * per_replica),
                 normalizer=normalizer_of(self.message.model, asked),
+                scale=scale_of_sum(loss_images, IMAGES),
             )
         dataset = tf.data.Dataset.from_tensor_slices(batch).batch(per_replica, drop_remainder=True)
         # Each process its own micro-batches, where there are several.

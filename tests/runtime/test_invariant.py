@@ -63,6 +63,16 @@ def test_micro_batch_is_the_mean_of_the_od_api_s_steps(runs: Runs) -> None:
     assert runs["1x8x4 micro_batch facts"][2] == pytest.approx(runs["od_api 8 facts"][2], rel=1e-5)
 
 
+def test_a_loss_without_divisor_is_summed_over_the_reference_s_images(runs: Runs) -> None:
+    """Of 8 images, whatever the batch: the rate grows with the batch by the linear rule, and the
+    sum must not do so too."""
+    assert apart(runs["1x8x4 summed"], runs["od_api 8 summed"]) < 1e-5
+    assert runs["1x8x4 summed facts"][1] == 1
+    assert runs["1x8x4 summed facts"][2] == pytest.approx(
+        runs["od_api 8 summed facts"][2], rel=1e-5
+    )
+
+
 def test_means_of_quotients_are_another_gradient(runs: Runs) -> None:
     """Why the global batch's matches are the default: 9 % away on these images."""
     assert apart(runs["1x8x4 micro_batch"], runs["1x32x1"]) > 0.05

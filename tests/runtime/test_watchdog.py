@@ -99,6 +99,32 @@ main_thread_waits()
     )
 
 
+FAILED = """
+from launcher.errors import StorageError
+watchdog.FAILED_SECONDS = 0.5
+gone = StorageError("no such file", place="/d/a.record", remedy="Mount it")
+dog.watch_input(lambda steps: steps > READY, lambda seconds: "", lambda: gone)
+for step in range(1, 11):
+    dog.beat(step)
+    time.sleep(0.1)
+main_thread_waits()
+"""
+
+
+@pytest.mark.parametrize("ready", [0, 10])
+def test_an_input_that_failed_where_no_step_hears_of_it_ends_with_its_error(
+    start: Start, ready: int
+) -> None:
+    """What was read before it is trained first."""
+    process = start(FAILED.replace("READY", str(ready)), stall=30)
+    out, err = process.communicate(timeout=30)
+    code, own, message = json.loads(out)
+    assert (code, process.returncode) == (74, 74)
+    assert own
+    assert message == "/d/a.record: no such file. Mount it"
+    assert f"watchdog: {message}" in err
+
+
 @pytest.mark.parametrize("place", ["", "/d/a.record: record 7"])
 def test_before_the_first_step_only_a_read_that_hangs_is_blamed(start: Start, place: str) -> None:
     code = f"""

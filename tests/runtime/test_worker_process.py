@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,25 @@ def test_a_pipeline_unlike_the_plan_ends_with_64(shapes: Path, tmp_path: Path) -
     code, log = finish(paths)
     assert code == 64
     assert "train_config.batch_size is 4, the plan says 8" in log
+    assert "Traceback" not in log
+
+
+def test_bad_records_that_are_skipped_hide_no_disk_that_is_gone(
+    shapes: Path, tmp_path: Path
+) -> None:
+    """All that cannot be read is passed over there, and so would be every error of the disk."""
+    data = tmp_path / "shapes"
+    shutil.copytree(shapes, data)
+    message = demo_pipeline(data, batch=BATCH, steps=5000)
+    paths = make_run(tmp_path / "run", message, steps=5000, max_bad_records=3)
+    process = start(paths)
+    while not (progress := read_json(paths.progress(0))) or progress["step"] < 1:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    data.rename(tmp_path / "gone")
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 74, log
+    assert str(data) in json.loads(paths.failure("worker").read_text())["message"]
     assert "Traceback" not in log
 
 

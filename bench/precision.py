@@ -6,7 +6,7 @@ One worker, 32 images a step, the demo's 2,000 drawn images, one seed; both runs
 evaluator's own scoring. Called again with the same folder it goes on from the last checkpoint, and
 prints what is there already. The last line is JSON; a ratio of 1 is the same mAP.
 
-train.precision refuses mixed_bfloat16 until this has shown a mAP within 0.03 of float32's.
+docs/odapi.md and the plan's warning quote it. It fails when mixed_bfloat16 loses more than 0.03.
 """
 
 import argparse

@@ -32,6 +32,9 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
     if spec.train.recompute and is_hourglass(source.pipeline.model):
         what = "CenterNet's hourglass has no backbone that can be recomputed"
         raise spec.error("train.recompute", what, "Remove the key")
+    if spec.train.precision != "float32" and source.pipeline.model.WhichOneof("model") != "ssd":
+        what = f"{spec.train.precision} was tried with SSD and EfficientDet only"
+        raise spec.error("train.precision", what, "Use float32")
     split = divide(spec, source, workers)
     require_trainable_input(source, split)
     data = data_of(spec, source)
@@ -80,6 +83,7 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
             several_divisors=several_divisors(pipeline.model),
             loss_normalizer=spec.train.loss_normalizer,
             recompute=spec.train.recompute,
+            precision=spec.train.precision,
         ),
         worker_config=_worker_config(spec, source, split, facts, data, normalizer, norm, decay),
         pipeline_text=pipelines.to_text(pipeline),

@@ -356,6 +356,20 @@ def test_an_hourglass_is_synchronised_whatever_is_asked(asked: str) -> None:
     assert plan.norm.images == 2 * plan.per_replica_batch
 
 
+def test_mixed_precision_is_planned_with_what_is_known_of_it() -> None:
+    plan = plan_of("train.precision=mixed_bfloat16")
+    assert plan.worker_config.precision == "mixed_bfloat16"
+    (told,) = (w for w in plan.warnings if w.startswith("mixed_bfloat16"))
+    assert "a small detector on a CPU only" in told
+    assert not any("bfloat16" in warning for warning in plan_of().warnings)
+
+
+@pytest.mark.parametrize("recipe", ["faster_rcnn_resnet50_v1_640", "centernet_hourglass104_512"])
+def test_mixed_precision_is_refused_where_it_was_not_tried(recipe: str) -> None:
+    with pytest.raises(SpecError, match=r"train\.precision: mixed_bfloat16 was tried with SSD and"):
+        plan_of("train.precision=mixed_bfloat16", recipe=recipe)
+
+
 def norm_warning(plan: Plan) -> str:
     return "".join(w for w in plan.warnings if w.startswith("batch norm"))
 

@@ -1,15 +1,18 @@
-"""Why mixed_bfloat16 is refused: what TensorFlow's CPU kernels do to gradients in bfloat16.
+"""mixed_bfloat16: what TensorFlow's CPU kernels do to its gradients, and a worker's own steps.
 
-When this fails because they have become exact, the refusal in spec/sections.py is due for another
-look (docs/odapi.md).
+When the first fails because they have become exact, docs/odapi.md is due for another look.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from launcher.odapi import compat
+from launcher.storage import read_jsonl
+from tests.runtime.small_pipelines import demo_pipeline
+from tests.runtime.test_worker_process import BATCH, finish, make_run
 
 pytestmark = pytest.mark.tensorflow
 
@@ -55,3 +58,26 @@ def test_sums_of_bias_gradients_stand_still_in_bfloat16() -> None:
         lambda x, w: tf.nn.conv2d(x, w, 1, "SAME"), random.normal(0, 1, [3, 3, 16, 16])
     )
     assert off(convolution) < 0.04  # the rounding of each value, 2 %: nothing is lost on the way
+
+
+def test_a_worker_takes_its_steps_in_mixed_precision(shapes: Path, tmp_path: Path) -> None:
+    """Near to those in float32, from the same weights and images; what it saves is float32."""
+    import tensorflow as tf
+
+    rows = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        message = demo_pipeline(shapes, batch=BATCH, steps=3)
+        paths = make_run(
+            tmp_path / precision, message, steps=3, precision=precision, norm="moving",
+            per_replica_batch=BATCH // 2, accumulation_steps=2,
+        )  # fmt: skip
+        code, log = finish(paths)
+        assert code == 0, log
+        rows[precision] = read_jsonl(paths.train_metrics)
+    for exact, mixed in zip(rows["float32"], rows["mixed_bfloat16"], strict=True):
+        assert mixed["loss"] == pytest.approx(exact["loss"], rel=0.05)
+        assert mixed["loss"] != exact["loss"]
+    saved = tf.train.load_checkpoint(str(paths.checkpoints / "ckpt-3"))
+    kinds = set(saved.get_variable_to_dtype_map().values())
+    assert tf.float32 in kinds
+    assert tf.bfloat16 not in kinds

@@ -213,9 +213,9 @@ ONE = {
         "s.yaml:3: batch.lr_scaling: must be linear or none, not 'lineal'. Did you mean linear?",
     ),
     "a precision that does not train": (
-        "train: {precision: mixed_bfloat16}",
-        "s.yaml:3: train.precision: mixed_bfloat16 is not offered: its mAP was not measured, and "
-        "on a CPU TensorFlow sums gradients in bfloat16. Use float32",
+        "train: {precision: mixed_float16}",
+        "s.yaml:3: train.precision: mixed_float16 is not offered: the OD API's loss fails on it. "
+        "Use float32",
     ),
     "an average that forgets nothing": (
         "train: {ema_decay: 1.0}",

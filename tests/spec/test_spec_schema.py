@@ -44,7 +44,7 @@ def test_unknown_keys_are_errors_in_the_schema_too() -> None:
 
 def test_only_what_is_offered_is_in_the_schema() -> None:
     found = dict(fields())
-    assert found["Train.precision"]["const"] == "float32"
+    assert found["Train.precision"]["enum"] == ["float32", "mixed_bfloat16"]
     assert found["Train.norm"]["enum"] == ["auto", "batch", "moving", "renorm", "group", "frozen"]
     assert found["Train.sync_batch_norm"]["enum"] == ["auto", True, False]
     assert {"type": "string"} in found["Data.train"]["anyOf"]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from launcher.audit.mending import mend
+from launcher.audit.start import refuse
 from launcher.data.folder import CLEAN_REPORT, LABEL_MAP, complete_folder
 from launcher.data.progress import Progress
 from launcher.errors import DataError
@@ -87,9 +88,11 @@ class _Orders:
 def clean(plan: Plan, read: DataRead, out: Path, *, force: bool = False) -> CleanReport:
     """Writes train and val records, the label map and `clean.json` to the new folder `out`.
 
-    `read` has to be of all records. Raises DataError when a set would have no record, or a file
-    has changed since it was read; StorageError when `out` cannot be written.
+    `read` has to be of all records. Raises SpecError when a file of them cannot be opened here: the
+    copy would be without it; DataError when a set would have no record, or a file has changed since
+    it was read; StorageError when `out` cannot be written.
     """
+    refuse([error for split in read.splits for error in _not_there(split)])
     report = CleanReport(out, "", "", str(out / LABEL_MAP))
     orders = [_orders(read, split) for split in read.splits]
     total = sum(len(file.offsets) for split in read.splits for file in split.files)
@@ -104,6 +107,13 @@ def clean(plan: Plan, read: DataRead, out: Path, *, force: bool = False) -> Clea
             shutil.copyfile(plan.data.label_map, folder / LABEL_MAP)
         write_json(folder / CLEAN_REPORT, report.to_json())
     return report
+
+
+def _not_there(split: Split) -> Iterator[DataError]:
+    yield from split.missing
+    for url in split.urls if split.files else ():  # a set of URLs alone is left as it is
+        what = "a URL, which is not read here"
+        yield DataError(what, place=url, remedy="Mount or copy the files")
 
 
 def _orders(read: DataRead, split: Split) -> _Orders:

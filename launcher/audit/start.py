@@ -1,14 +1,17 @@
 """The data of a spec, read for the data commands."""
 
-from launcher.errors import SpecError, UsageError
+from collections.abc import Sequence
+
+from launcher.errors import DataError, Problem, SpecError, UsageError
 from launcher.planning import Plan, make_plan, missing_data
 from launcher.preflight.reading import DataRead, read_data
 from launcher.spec import JobSpec, shapes_of
 
 
 def read(spec: JobSpec, *, sample: int, full: bool) -> tuple[Plan, DataRead]:
-    """Raises SpecError when a record file or the label map is missing, UsageError for data that is
-    still to be drawn, StorageError when the disk fails, MissingExtraError without numpy."""
+    """Raises SpecError when a record file or the label map is missing, or no record file can be
+    opened, UsageError for data that is still to be drawn, StorageError when the disk fails,
+    MissingExtraError without numpy."""
     shapes = shapes_of(spec)
     if shapes and not shapes.folder.exists():
         raise UsageError(
@@ -23,9 +26,17 @@ def read(spec: JobSpec, *, sample: int, full: bool) -> tuple[Plan, DataRead]:
     plan = make_plan(spec)
     found = read_data(plan, sample=sample, full=full)
     if not any(split.files for split in found.splits):
+        refuse([error for split in found.splits for error in split.missing])
         raise UsageError(
             "only URLs are named, and nothing of them can be read here",
             place=spec.place("data.train"),
             remedy="Mount or copy the files",
         )
     return plan, found
+
+
+def refuse(missing: Sequence[DataError]) -> None:
+    """Raises SpecError with each file that cannot be opened."""
+    problems: list[Problem] = [problem for error in missing for problem in error.problems]
+    if problems:
+        raise SpecError(problems)

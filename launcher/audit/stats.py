@@ -76,6 +76,16 @@ class SplitStats:
     """[width, height]"""
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A file that the numbers are without: it cannot be opened."""
+
+    split: str
+    file: str
+    what: str
+    remedy: str
+
+
 _ARRAYS = ("counts", "side_values", "aspect_values", "image_sizes")
 
 
@@ -88,6 +98,7 @@ class Stats:
     """count, smallest and largest in pixels; empty without."""
     names: dict[int, str]
     splits: tuple[SplitStats, ...]
+    unread: tuple[Unread, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         splits = {}
@@ -99,6 +110,7 @@ class Stats:
             "input_size": self.input_size,
             "anchors": self.anchors,
             "names": self.names,
+            "unread": [vars(one) for one in self.unread],
             **splits,
         }
 
@@ -117,6 +129,12 @@ def stats_of(plan: Plan, read: DataRead) -> Stats:
         anchors=anchors,
         names=dict(read.labels.names),
         splits=tuple(_split(split, model) for split in read.splits if split.files),
+        unread=tuple(
+            Unread(split.name, problem.place, problem.what, problem.remedy)
+            for split in read.splits
+            for error in split.missing
+            for problem in error.problems
+        ),
     )
 
 

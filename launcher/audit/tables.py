@@ -30,6 +30,8 @@ def _sets(stats: Stats) -> Iterator[str]:
             f"         {s.objects:>9,} objects, {s.crowds:,} crowds, "
             f"{s.empty_images:,} images without an object{bad}"
         )
+    for one in stats.unread:
+        yield f"  {one.split:<6} is without {one.file}: {one.what}. {one.remedy}"
 
 
 def _numbers(stats: Stats) -> Iterator[str]:

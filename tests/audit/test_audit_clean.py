@@ -1,6 +1,7 @@
 """`data audit` lists every fault of a set with one of each kind; `data clean` leaves none."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,47 @@ def test_an_empty_shard_is_a_fault(good: Path, launcher: Any) -> None:
     assert out.splitlines()[-1] == "val: 0 of 0 records with a fault, 1 empty or unreadable file"
     (row,) = json.loads(launcher("data", "audit", good, "--full", "--json")[1])["faults"]
     assert (row["split"], row["kind"], row["file"]) == ("val", "file", str(empty))
+
+
+def test_clean_stops_at_a_file_that_cannot_be_opened(
+    good: Path, launcher: Any, tmp_path: Path
+) -> None:
+    """Its records would be missing from the copy, and "20 of 20" be said of the others."""
+    folder, out = good.parent / "set", tmp_path / "clean"
+    (folder / "train.record-00002-of-00003").symlink_to("gone")
+    os.mkfifo(folder / "val.record-00001-of-00002")
+    code, said, err = launcher("data", "clean", good, "-o", out)
+    assert (code, said) == (2, "")
+    assert err.splitlines() == [
+        f"error: {folder}/train.record-00002-of-00003: cannot read (No such file or directory). "
+        "Check the path, its permissions and that its disk is mounted",
+        f"error: {folder}/val.record-00001-of-00002: is no file, but a pipe or a device. "
+        "Name only record files",
+    ]
+    assert not out.exists()
+
+
+def test_clean_stops_at_a_url_among_files(good: Path, launcher: Any, tmp_path: Path) -> None:
+    named = f"data.train=[{good.parent}/set/train.record-*, gs://bucket/train.record-*]"
+    code, _, err = launcher("data", "clean", good, "-o", tmp_path / "clean", "--set", named)
+    assert code == 2
+    assert err == (
+        "error: gs://bucket/train.record-*: a URL, which is not read here. "
+        "Mount or copy the files\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["stats", "audit", "clean"])
+def test_a_set_of_which_nothing_can_be_opened(
+    good: Path, launcher: Any, tmp_path: Path, command: str
+) -> None:
+    """It is not "only URLs are named"."""
+    for name in ("train", "val"):
+        for path in (good.parent / "set").glob(f"{name}*"):
+            path.unlink()
+            path.symlink_to("gone")
+    more = ("-o", tmp_path / "clean") if command == "clean" else ()
+    code, _, err = launcher("data", command, good, *more)
+    assert code == 2
+    assert len(err.splitlines()) == 3
+    assert all("cannot read (No such file or directory)" in line for line in err.splitlines())

@@ -90,3 +90,15 @@ def test_images_without_objects_have_numbers_too(good: Path, launcher: Any) -> N
     code, out, _ = launcher("data", "stats", good, "--json")
     assert code == 0
     assert json.loads(out)["val"]["empty_images"] == 1
+
+
+def test_a_file_that_cannot_be_opened_has_its_line(good: Path, launcher: Any) -> None:
+    one = good.parent / "set" / "val.record-00000-of-00001"
+    one.unlink()
+    one.symlink_to("gone")
+    code, out, _ = launcher("data", "stats", good)
+    assert code == 0
+    assert f"  val    is without {one}: cannot read (No such file or directory). Check" in out
+    assert "20 images in 2 files" in out
+    (unread,) = json.loads(launcher("data", "stats", good, "--json")[1])["unread"]
+    assert (unread["split"], unread["file"]) == ("val", str(one))

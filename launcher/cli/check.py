@@ -18,6 +18,7 @@ from launcher.cli.options import (
 if TYPE_CHECKING:
     from launcher.preflight.mend import Mended
     from launcher.preflight.run import Report
+    from launcher.spec import JobSpec
 
 
 def add_to(app: typer.Typer) -> None:
@@ -71,6 +72,8 @@ def check(
         raise UsageError("-o and -i exclude each other", remedy="Give one of them")
     options = Options(sample=sample, full=full, gpu_memory=gpu_memory)
     job = load(spec, overrides, None, run_dir)
+    if output is not None:
+        _keep_inputs(spec, job, output)
     found = api.check(job, options)
     shown = found.strict() if strict else found
     if fix:
@@ -85,6 +88,17 @@ def check(
         _say_next(spec, list(overrides or ()), shown)
     if not shown.passed:
         raise typer.Exit(int(CliExit.PREFLIGHT))
+
+
+def _keep_inputs(spec: Path, job: "JobSpec", output: Path) -> None:
+    from launcher.cli.outputs import Inputs
+    from launcher.spec.load import is_bare
+
+    inputs, in_place = Inputs.of(spec, job), "Give -i instead of -o to change SPEC itself"
+    if is_bare(spec):
+        inputs.keep(output, remedy="Write the job spec beside it, as with -o d3.yaml")
+    Inputs(inputs.files[:1]).keep(output, remedy=in_place)
+    inputs.keep(output)
 
 
 def _say_next(spec: Path, overrides: list[str], report: "Report") -> None:

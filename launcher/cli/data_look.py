@@ -93,7 +93,12 @@ def audit(
     """
     from launcher import audit as audits
 
-    _, read = audits.read(load(spec, overrides, None, run_dir), sample=sample, full=full)
+    job = load(spec, overrides, None, run_dir)
+    if output:
+        from launcher.cli.outputs import Inputs
+
+        Inputs.of(spec, job).keep(output)
+    _, read = audits.read(job, sample=sample, full=full)
     from launcher.audit.faults import FILE, entries
     from launcher.preflight import Severity
     from launcher.preflight.data_cost import many

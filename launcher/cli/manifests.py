@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,11 @@ def command(
     return shlex.join(words)
 
 
-def write(plan: "Plan", line: str, output: str, as_json: bool) -> None:
+Keep = Callable[[Path], None]
+"""Raises UsageError for a file that must not be written."""
+
+
+def write(plan: "Plan", line: str, output: str, as_json: bool, keep: Keep) -> None:
     """All objects of a plan. A folder gets them one by one, numbered in the order in which
     `kubectl apply -f DIR` applies them."""
     from launcher.render import kubernetes
@@ -57,16 +62,21 @@ def write(plan: "Plan", line: str, output: str, as_json: bool) -> None:
         head += ["", warning]
         typer.echo(f"warning: {warning}", err=True)
     if output == "-" or not _is_folder(output):
-        deliver(_json(objects) if as_json else to_yaml(objects, head), output)
+        deliver(_json(objects) if as_json else to_yaml(objects, head), output, keep)
         return
+    texts = {}
     for i, found in enumerate(objects):
         name = f"{i}-{found['kind'].lower()}-{found['metadata']['name']}"
         text = json.dumps(found, indent=2) + "\n" if as_json else to_yaml([found], head)
-        _save(Path(output) / f"{name}.{'json' if as_json else 'yaml'}", text)
+        texts[Path(output) / f"{name}.{'json' if as_json else 'yaml'}"] = text
+    for path in texts:
+        keep(path)
+    for path, text in texts.items():
+        _save(path, text)
     _told(output, objects, apply)
 
 
-def deliver(text: str, output: str) -> None:
+def deliver(text: str, output: str, keep: Keep) -> None:
     if output == "-":
         typer.echo(text.rstrip("\n"))
         return
@@ -74,6 +84,7 @@ def deliver(text: str, output: str) -> None:
         from launcher.errors import UsageError
 
         raise UsageError("is a folder", place=output, remedy="Give -o the name of a file")
+    keep(Path(output))
     _save(Path(output), text)
 
 

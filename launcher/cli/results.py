@@ -46,6 +46,7 @@ def results(
     """
     from launcher import api
     from launcher.cli import outcome
+    from launcher.cli.outputs import keep_runs
     from launcher.contract import State
     from launcher.report import export, page
 
@@ -55,6 +56,8 @@ def results(
     if output and not (html or csv or markdown):
         _usage("--output is for --html, --csv or --markdown", "Give one of them")
     handle = api.find(name, run_dir)
+    if output:
+        keep_runs(output, [handle.paths])
     if html:
         typer.echo(page.write(outcome.record_of(handle), output))
     elif csv:
@@ -94,6 +97,7 @@ def compare(
     """
     from launcher import api
     from launcher.cli import outcome
+    from launcher.cli.outputs import keep_runs
     from launcher.report import compare as comparing
     from launcher.report import compare_page
 
@@ -102,7 +106,10 @@ def compare(
         _usage("one run cannot be compared", "Name two or more; `launcher list` shows all")
     if output and not html:
         _usage("--output is for --html", "Give both, or none")
-    found = comparing.compare([outcome.record_of(api.find(name, run_dir)) for name in names])
+    handles = [api.find(name, run_dir) for name in names]
+    if output:
+        keep_runs(output, [handle.paths for handle in handles])
+    found = comparing.compare([outcome.record_of(handle) for handle in handles])
     if html:
         typer.echo(compare_page.write(found, output or Path("compare.html")))
     elif as_json:

@@ -108,10 +108,15 @@ def plan(
       launcher plan pipeline.config --set batch.per_replica_batch=2
     """
     from launcher import api
+    from launcher.cli.outputs import Inputs
     from launcher.cli.plan_table import print_plan
+    from launcher.contract import PLAN_FILES
     from launcher.storage import OUTPUT
 
-    made = api.plan(load(spec, overrides, None, run_dir))
+    job = load(spec, overrides, None, run_dir)
+    if output is not None:
+        Inputs.of(spec, job).keep(*(output / name for name in PLAN_FILES))
+    made = api.plan(job)
     if output is not None:
         made.write(output, OUTPUT)
     if as_json:
@@ -165,14 +170,16 @@ def render(
     """
     from launcher import api
     from launcher.cli import manifests
+    from launcher.cli.outputs import Inputs
 
     chosen = manifests.backend_of(backend, kind)
     job = load(spec, manifests.with_kind(overrides, kind), chosen, run_dir)
+    keep = Inputs.of(spec, job).keep
     if job.backend.kind == "kubernetes":
         command = manifests.command(spec, overrides, backend, kind, run_dir)
-        manifests.write(api.plan(job), command, output, as_json)
+        manifests.write(api.plan(job), command, output, as_json, keep)
     else:
-        manifests.deliver(request_text(api.dry_run(job), as_json), output)
+        manifests.deliver(request_text(api.dry_run(job), as_json), output, keep)
 
 
 def echo_request(request: dict[str, Any], as_json: bool) -> None:

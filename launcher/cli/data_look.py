@@ -154,6 +154,7 @@ def clean(
 
     plan, read = audits.read(load(spec, overrides, None, run_dir), sample=0, full=True)
     from launcher.audit.cleaning import clean as write
+    from launcher.spec.yaml_tree import scalar
 
     report = write(plan, read, out.absolute(), force=force)
     if as_json:
@@ -170,8 +171,8 @@ def clean(
             f"{name}: {images:,} of {report.read[name]:,} records; left out {counts['record']:,} "
             f"records and {counts['object']:,} objects, mended {counts['mended']:,} values"
         )
-    typer.echo(f"  data.train: {report.train}\n  data.val: {report.val}")
-    typer.echo(f"  data.label_map: {report.label_map}")
+    for name in ("train", "val", "label_map"):
+        typer.echo(f"  data.{name}: {scalar(getattr(report, name))}")
 
 
 def view(

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def with_kind(overrides: list[str] | None, kind: str | None) -> list[str]:
     """--kind is one of the spec's settings, so that the run keeps it."""
-    return [*(overrides or ()), *([f"backend.kubernetes.kind={kind}"] if kind else ())]
+    from launcher.spec.overrides import setting
+
+    return [*(overrides or ()), *([setting("backend.kubernetes.kind", kind)] if kind else ())]
 
 
 def backend_of(backend: str | None, kind: str | None) -> str | None:

@@ -106,15 +106,16 @@ def load(
     """The spec of a command line; --backend, --address and --run-dir win over the file and over
     --set."""
     from launcher import api, backends
+    from launcher.spec.overrides import setting
 
     extra = list(overrides or ())
     if backend is not None:
         backends.get(backend)
-        extra.append(f"backend.kind={backend}")
+        extra.append(setting("backend.kind", backend))
     if address is not None:
-        extra.append(f"backend.ray.address={address}")
+        extra.append(setting("backend.ray.address", address))
     if run_dir is not None:
-        extra.append(f"run_dir={run_dir.absolute()}")
+        extra.append(setting("run_dir", str(run_dir.absolute())))
     return api.load(path, extra)
 
 

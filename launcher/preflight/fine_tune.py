@@ -14,6 +14,7 @@ from launcher.planning.departures import rate_rule
 from launcher.preflight.evidence import FROZEN_FROM_NOTHING
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.subject import Subject
+from launcher.spec.overrides import setting
 
 NAME = "fine-tune"
 
@@ -133,7 +134,7 @@ def _other_kind(subject: Subject) -> Iterator[Finding]:
         + f": as {kind} it restores nothing",
         cost=Cost("the worker stops at it before its first step", 0.9),
         remedy=f"{_TYPE}: {meant}" if is_other else "Another checkpoint",
-        edits=(f"{_CHECKPOINT}={fine_tune.checkpoint}", f"{_TYPE}={meant}") if is_other else (),
+        edits=(setting(_CHECKPOINT, fine_tune.checkpoint), f"{_TYPE}={meant}") if is_other else (),
     )
 
 

@@ -13,7 +13,7 @@ from launcher.spec.edit import edited
 from launcher.spec.fields import is_url
 from launcher.spec.load import PATHS, is_bare
 from launcher.spec.overrides import changes_of
-from launcher.spec.yaml_tree import parse
+from launcher.spec.yaml_tree import parse, scalar
 
 _ROUNDS = 4
 """A mended spec may show what was hidden: another kind of checkpoint is worth another norm."""
@@ -66,8 +66,8 @@ def original_text(path: Path, spec: JobSpec) -> str:
     if not is_bare(path):
         return path.read_text(encoding="utf-8-sig")
     return (
-        f"# A job on {path.name}, as `launcher check --fix` mended it.\n"
-        f"name: {spec.name}\npipeline_config: {spec.pipeline_config}\n"
+        f"# A job on {scalar(path.name)}, as `launcher check --fix` mended it.\n"
+        f"name: {scalar(spec.name)}\npipeline_config: {scalar(str(spec.pipeline_config))}\n"
     )
 
 

@@ -9,6 +9,7 @@ from launcher.preflight.data_cost import many, percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import DataRead, Split
 from launcher.preflight.shard_sets import ShardSet
+from launcher.spec.overrides import setting
 
 NAME = "data-shards"
 SERIOUS_SHARE = 0.1
@@ -123,7 +124,7 @@ def _edit(split: Split, one: ShardSet, other: Split) -> tuple[str, ...]:
     """The whole set for `split`, unless the other set has a file of it."""
     if any(fnmatchcase(str(file.path), one.pattern) for file in other.files):
         return ()
-    return (f"{split.key}={one.pattern}",)
+    return (setting(split.key, one.pattern),)
 
 
 def _whole(split: Split, one: ShardSet, partner: ShardSet | None) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from launcher.errors import Problem, SpecError
 from launcher.spec.problems import is_mapping, nearest_key, section_at
-from launcher.spec.yaml_tree import Tree, parse, shown
+from launcher.spec.yaml_tree import Tree, parse, scalar, shown
 
 _EXAMPLE = "Write it as --set batch.per_replica_batch=8"
 
@@ -30,6 +30,11 @@ def apply(
         except SpecError as e:
             problems += e.problems
     return frozenset(dotted), problems
+
+
+def setting(dotted: str, text: str) -> str:
+    """The override that sets a text, whatever YAML would read in it."""
+    return f"{dotted}={scalar(text)}"
 
 
 def changes_of(overrides: Sequence[str], root: type[BaseModel]) -> list[tuple[str, ...]]:

@@ -90,6 +90,19 @@ def parse(text: str, place: str) -> Tree:
             loader.dispose()
 
 
+def scalar(text: str) -> str:
+    """YAML in one line that reads as `text`, also behind a key: quoted where it must be."""
+    try:
+        whole, behind_key = (parse(t, place="").value for t in (text, f"k: {text}"))
+    except SpecError:
+        pass
+    else:
+        if whole == text and behind_key == {"k": text}:
+            return text
+    dumped: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10**6)
+    return dumped.strip()
+
+
 def shown(value: Any) -> str:
     """A value as a message quotes it: short, whatever it is."""
     if isinstance(value, bool):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from launcher.audit.mending import mend
 from launcher.preflight.contents import Labels
@@ -212,3 +213,11 @@ def test_a_set_of_which_nothing_can_be_opened(
     assert code == 2
     assert len(err.splitlines()) == 3
     assert all("cannot read (No such file or directory)" in line for line in err.splitlines())
+
+
+def test_what_to_write_into_a_spec_is_yaml(good: Path, launcher: Any, tmp_path: Path) -> None:
+    out = tmp_path / "clean #2"
+    _, said, _ = launcher("data", "clean", good, "-o", out)
+    named = yaml.safe_load("\n".join(line.strip() for line in said.splitlines()[-3:]))
+    assert named["data.train"] == f"{out}/train.record-?????-of-00002"
+    assert named["data.label_map"] == f"{out}/label_map.pbtxt"

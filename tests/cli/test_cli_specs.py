@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from launcher import recipes
@@ -91,3 +92,18 @@ def test_the_data_commands_follow_the_run_dir(
     assert "not there yet" in inside("data", "audit", "demo.yaml").stderr
     assert "--run-dir" in inside("data", "view", "--help").stdout
     assert launcher("data", "audit", "demo.yaml", LAUNCHER_RUN_DIR="other").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["my runs #2", "a: b", "'x", "1: [2]"])
+def test_any_folder_can_hold_the_runs(
+    inside: Launcher, spec_file: Path, work: Path, name: str
+) -> None:
+    done = inside("plan", "demo.yaml", "--run-dir", name, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["root"] == f"{work}/{name}/demo"
+
+
+def test_an_address_is_that_text(inside: Launcher, spec_file: Path) -> None:
+    done = inside("submit", "demo.yaml", "--backend", "ray", "--address", "[http://h:8265]")
+    assert done.returncode == 2
+    assert "'[http://h:8265]'" in done.stderr

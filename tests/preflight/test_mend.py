@@ -1,5 +1,6 @@
 """A mended spec: what it changes, that it passes, and what cannot be mended."""
 
+import glob
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from launcher.planning import make_plan
 from launcher.preflight import Options, check
 from launcher.preflight.mend import Mended, mend, mended_text
+from launcher.records import expand
 from launcher.spec import load
 from tests.preflight import seed_like
 from tests.preflight.own_files import own_file
@@ -155,3 +157,42 @@ def test_what_has_no_remedy_in_a_spec_is_left(tmp_path: Path) -> None:
     assert found.edits == ()
     assert [f.name for f in found.report.errors] == ["fine-tune"]
     assert mended_text(path, found, (), tmp_path) == path.read_text()
+
+
+ODD = ("run #1", "a: b", "20240115", "it's, [so]", 'say "so"', "- x", "\u00e9", "a\nb")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_that_yaml_would_read_otherwise(tmp_path: Path, data: Path, name: str) -> None:
+    """In the path of the pipeline.config, as the name of the job, and in that of the shards."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "set").symlink_to(data)
+    classes, prefix = f"{data}/classes.pbtxt", detector(folder / "w")
+
+    def change(message: Any) -> None:
+        message.train_config.fine_tune_checkpoint = prefix
+        message.train_config.fine_tune_checkpoint_type = "classification"
+        for reader, shard in (
+            (message.train_input_reader, "coco_train.record-00000-of-00100"),
+            (message.eval_input_reader[0], "coco_val.record-00000-of-00050"),
+        ):
+            reader.tf_record_input_reader.input_path[:] = [glob.escape(f"{folder}/set/{shard}")]
+            reader.label_map_path = classes
+
+    path = own_file(folder, change)
+    target = rewritten(path, tmp_path, *COUNTS)
+    before, after = load(path), load(target)
+    assert (after.name, after.pipeline_config) == (before.name, before.pipeline_config)
+    pattern = glob.escape(f"{folder}/set/") + "coco_train.record-?????-of-00100"
+    assert after.data.train == (pattern,)
+    assert len(expand(after.data.train)) == 100
+    assert (after.train.fine_tune_checkpoint, after.train.fine_tune_type) == (prefix, "detection")
+    assert target.read_text().splitlines()[1].startswith("name: ")  # one line of comment
+
+
+def test_a_line_break_in_a_file_s_name(tmp_path: Path) -> None:
+    path = own_file(tmp_path).rename(tmp_path / "a\nname: b.config")
+    target = rewritten(path, tmp_path)
+    assert target.read_text().startswith('# A job on "a\\nname: b.config", as')
+    assert load(target).pipeline_config == path

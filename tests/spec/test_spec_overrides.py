@@ -6,7 +6,8 @@ import pytest
 
 from launcher.errors import SpecError
 from launcher.spec import JobSpec, from_mapping, load, template
-from launcher.spec.yaml_tree import number_meant, parse
+from launcher.spec.overrides import setting
+from launcher.spec.yaml_tree import number_meant, parse, scalar
 
 BASE = {"name": "x", "recipe": "efficientdet_d3"}
 
@@ -189,3 +190,21 @@ def test_the_given_values_are_not_changed() -> None:
     values = {**BASE, "batch": {"global_batch": 64}}
     from_mapping(values, overrides=["batch.global_batch=8"])
     assert values == {**BASE, "batch": {"global_batch": 64}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/tmp/my runs #2", "/tmp/a: b", "20240115", "1.5", "true", "null", "~", "", " x ", "[a]",
+     "{a}", "'a'", "a\nb", "a\tb", "- a", "? a", "a:", "#a", "&a", "*a", "!a", "%a", "@a",
+     "2024-01-01", "\x7f", "x" * 5000 + " y" * 200, "\u2028", "\U0001f600"],
+)  # fmt: skip
+def test_a_text_is_that_text(text: str) -> None:
+    assert parse(scalar(text), place="").value == text
+    assert parse(f"a: {scalar(text)}\nb: 1", place="").value == {"a": text, "b": 1}
+    assert "\n" not in scalar(text)
+
+
+def test_a_plain_text_has_no_quotes() -> None:
+    for text in ("/data/a b/train.record-?????-of-00100", "http://h:8265", "it's", "a#b", "a,b"):
+        assert scalar(text) == text
+    assert setting("run_dir", "/a #b") == 'run_dir="/a #b"'

@@ -1,5 +1,6 @@
 """The data of a run: what the spec says, then what the pipeline.config says, then defaults."""
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from launcher.odapi.protos import Message
 from launcher.planning.schedule import start_of
 from launcher.planning.source import Source, source_of
 from launcher.records import checkpoint as checkpoints
-from launcher.records.files import expand
+from launcher.records.files import expand, file_mode
 from launcher.spec import JobSpec, shapes_of
 from launcher.spec.fields import absolute, absolute_pattern, is_url
 from launcher.spec.problems import did_you_mean
@@ -143,9 +144,16 @@ def _missing_records(spec: JobSpec, field: str, patterns: tuple[str, ...]) -> li
 def _missing_label_map(spec: JobSpec, path: str) -> list[Problem]:
     if not path:
         return [spec.problem("data.label_map", UNSET, NAME_LABELS)]
-    if is_url(path) or Path(path).is_file():
+    if is_url(path):
         return []
-    what = "is a folder" if Path(path).is_dir() else "no such file"
+    try:
+        mode = file_mode(path)
+    except DataError as e:
+        what, remedy = e.problems[0].what, e.problems[0].remedy
+        return [spec.problem("data.label_map", f"{path}: {what}", remedy)]
+    if mode is not None and stat.S_ISREG(mode):
+        return []
+    what = "is a folder" if mode is not None and stat.S_ISDIR(mode) else "no such file"
     return [spec.problem("data.label_map", f"{path}: {what}", NAME_LABELS)]
 
 
@@ -165,7 +173,8 @@ def _num_classes(dataset: str, labels: str, source: Source) -> int | None:
     """The published head for COCO; for other data what its label map holds, once it is there."""
     if dataset == "coco2017":
         return model_classes(source.recipe.build() if source.recipe else source.pipeline)
-    if labels and not is_url(labels) and Path(labels).is_file():
+    mode = file_mode(labels) if labels and not is_url(labels) else None
+    if mode is not None and stat.S_ISREG(mode):
         return max(label_maps.read(Path(labels)))
     return model_classes(source.pipeline)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from launcher.errors import DataError
-from launcher.records.framing import read_error
+from launcher.records.framing import NOT_THERE, read_error
 
 
 def shard_name(prefix: str, index: int, shards: int) -> str:
@@ -16,7 +16,8 @@ def shard_name(prefix: str, index: int, shards: int) -> str:
 def expand(patterns: str | Path | Iterable[str | Path]) -> list[Path]:
     """The files that one or more paths or glob patterns name: sorted, each once.
 
-    Raises DataError for a pattern that matches nothing, or matches a folder.
+    Raises DataError for a pattern that matches nothing, matches a folder or may not be looked up,
+    StorageError when the disk fails.
     """
     if isinstance(patterns, str | Path):
         patterns = [patterns]
@@ -43,9 +44,29 @@ def require_records(paths: Sequence[Path | str]) -> None:
             )
 
 
+def file_mode(path: Path | str) -> int | None:
+    """`st_mode` of what `path` leads to; None where nothing can be: no such file, a link that leads
+    to itself, a name that is too long. Raises what `read_error` makes of anything else."""
+    try:
+        return Path(path).stat().st_mode
+    except ValueError:  # a null byte
+        return None
+    except OSError as e:
+        if e.errno in NOT_THERE:
+            return None
+        raise read_error(e, path) from e
+
+
 def _matches(pattern: str) -> list[Path]:
+    try:
+        return _found(pattern)
+    except OSError as e:
+        raise read_error(e, pattern) from e
+
+
+def _found(pattern: str) -> list[Path]:
     # A path that exists is itself, whatever brackets or stars its name has.
-    found = [Path(pattern)] if Path(pattern).exists() else list(map(Path, glob.glob(pattern)))  # noqa: PTH207
+    found = [Path(pattern)] if _is_there(pattern) else list(map(Path, glob.glob(pattern)))  # noqa: PTH207
     if not found:
         raise DataError("matches no file", place=pattern, remedy=_nothing_there(pattern))
     for path in found:
@@ -56,6 +77,18 @@ def _matches(pattern: str) -> list[Path]:
                 remedy=f"Name the files in it, as {path / '*.record-*'}",
             )
     return found
+
+
+def _is_there(pattern: str) -> bool:
+    try:
+        Path(pattern).stat()
+    except ValueError:  # a null byte
+        return False
+    except OSError as e:
+        if isinstance(e, FileNotFoundError | NotADirectoryError) or glob.has_magic(pattern):
+            return False
+        raise
+    return True
 
 
 def _nothing_there(pattern: str) -> str:

@@ -5,6 +5,7 @@ CRC-32C, rotated and offset so that the sum of data that holds sums stays meanin
 `lib/hash/crc32c.h`, "masked"). Records are counted from 0.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -132,10 +133,14 @@ def read_record(path: Path | str, number: int, offset: int, size: int) -> bytes:
     return data
 
 
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Nothing can be at such a path."""
+_WRONG_PATH = (*NOT_THERE, errno.EISDIR, errno.EACCES, errno.EPERM)
+
+
 def read_error(error: OSError, path: Path | str) -> LauncherError:
     """DataError where the path itself is wrong; StorageError where the disk or the mount fails."""
-    wrong_path = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-    kind = DataError if isinstance(error, wrong_path) else StorageError
+    kind = DataError if error.errno in _WRONG_PATH else StorageError
     return kind(
         f"cannot read ({error.strerror or error})",
         place=str(path),

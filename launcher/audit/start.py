@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from launcher.errors import DataError, Problem, SpecError, UsageError
 from launcher.planning import Plan, make_plan, missing_data
 from launcher.preflight.reading import DataRead, read_data
+from launcher.records.files import file_mode
 from launcher.spec import JobSpec, shapes_of
 
 
@@ -13,7 +14,7 @@ def read(spec: JobSpec, *, sample: int, full: bool) -> tuple[Plan, DataRead]:
     opened, UsageError for data that is still to be drawn, StorageError when the disk fails,
     MissingExtraError without numpy."""
     shapes = shapes_of(spec)
-    if shapes and not shapes.folder.exists():
+    if shapes and file_mode(shapes.folder) is None:
         raise UsageError(
             "data.synthetic is drawn by submit, and is not there yet",
             place=str(shapes.folder),

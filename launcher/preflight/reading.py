@@ -20,6 +20,7 @@ from launcher.planning import Plan
 from launcher.preflight.contents import Contents, Fault, Labels, Task, joined, look_at
 from launcher.preflight.shard_sets import ShardSet, shard_sets
 from launcher.records import expand, require_pillow
+from launcher.records.files import file_mode
 from launcher.records.frames import Frames, read_frames
 from launcher.spec import shapes_of
 from launcher.spec.fields import is_url
@@ -95,13 +96,14 @@ class DataRead:
 def read_data(
     plan: Plan, *, sample: int = SAMPLE, full: bool = False, progress: bool = True
 ) -> DataRead:
-    """Raises StorageError when the disk fails, MissingExtraError without Pillow."""
+    """Raises StorageError when the disk fails, DataError when data.synthetic may not be looked up,
+    MissingExtraError without Pillow."""
     labels, label_error = _labels(plan)
     data = plan.data
     sets = (("data.train", data.train, data.train_images), ("data.val", data.val, data.val_images))
     train, val = (Split(*one) for one in sets)
     shapes = shapes_of(plan.spec)
-    if shapes and not shapes.folder.exists():
+    if shapes and file_mode(shapes.folder) is None:
         return DataRead(train, val, labels, to_draw=True)
     splits = [_with_paths(train), _with_paths(val)]
     if any(split.files for split in splits):

@@ -33,7 +33,16 @@ print(json.dumps(told))
 def commands(work: Path, *lines: tuple[str, ...]) -> list[tuple[int, str]]:
     """Exit code and message of each command on job.yaml, without root's rights. In one process."""
     rights = MORTAL if os.geteuid() == 0 else ()
-    argv = json.dumps([[line[0], "job.yaml", *line[1:]] for line in lines])
+    argv = json.dumps(
+        [
+            [
+                *line[: 2 if line[0] == "data" else 1],
+                "job.yaml",
+                *line[2 if line[0] == "data" else 1 :],
+            ]
+            for line in lines
+        ]
+    )
     done = subprocess.run(
         [*rights, sys.executable, "-c", RUN, argv],
         cwd=work, capture_output=True, text=True, timeout=120, check=False,
@@ -105,6 +114,16 @@ def test_a_label_map_that_may_not_be_looked_up(work: Path) -> None:
     assert submit[0] == 2
     assert f"error: --set data.label_map: {message}" in submit[1]
     assert len(submit[1].splitlines()) == 3  # with train and val, which are not there
+
+
+def test_drawn_data_in_a_folder_of_that_kind(work: Path) -> None:
+    drawn = "data={synthetic: {train_images: 8, val_images: 2}}"
+    lines = [(*c, "--set", drawn) for c in (("check",), ("data", "stats"))]
+    locked, long = ("--run-dir", "locked/inside"), ("--run-dir", LONG)
+    told = commands(work, *((*line, *where) for where in (locked, long) for line in lines))
+    assert [code for code, _ in told] == [2, 2, 0, 2]
+    assert all(said.startswith(f"error: {work}/locked/inside/data/") for _, said in told[:2])
+    assert "data.synthetic is drawn by submit, and is not there yet" in told[3][1]
 
 
 def test_a_path_that_can_be_none_is_the_user_s_mistake(tmp_path: Path) -> None:

@@ -90,13 +90,17 @@ def clean(plan: Plan, read: DataRead, out: Path, *, force: bool = False) -> Clea
 
     `read` has to be of all records. Raises SpecError when a file of them cannot be opened here: the
     copy would be without it; DataError when a set would have no record, or a file has changed since
-    it was read; StorageError when `out` cannot be written.
+    it was read; UsageError when `out` has a file that is read; StorageError when it cannot be
+    written.
     """
     refuse([error for split in read.splits for error in _not_there(split)])
     report = CleanReport(out, "", "", str(out / LABEL_MAP))
     orders = [_orders(read, split) for split in read.splits]
     total = sum(len(file.offsets) for split in read.splits for file in split.files)
-    with complete_folder(out, force=force) as folder:
+    inputs = [file.path for split in read.splits for file in split.files]
+    if plan.data.label_map and not is_url(plan.data.label_map):
+        inputs.append(Path(plan.data.label_map))
+    with complete_folder(out, force=force, inputs=inputs) as folder:
         progress = Progress("copying records", total, "records", quiet_seconds=QUIET_SECONDS)
         with progress:
             for split, order in zip(read.splits, orders, strict=True):

@@ -112,7 +112,8 @@ def convert(
     processes = cores() if processes is None else processes
     _check_arguments(images, prefix, shards, processes, limit)
     require_pillow()
-    with complete_folder(out, force=force) as folder, Pool(_make) as pool:
+    inputs = (annotations, images)
+    with complete_folder(out, force=force, inputs=inputs) as folder, Pool(_make) as pool:
         if _is_large(annotations):
             pool.start(min(processes, cores()))
         coco = load(annotations, limit=limit, skip_bad=skip_bad)

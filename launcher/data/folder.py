@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from fnmatch import fnmatch
@@ -33,15 +33,19 @@ class FolderExistsError(UsageError):
 
 
 @contextmanager
-def complete_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
+def complete_folder(
+    out: Path, *, force: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[Path]:
     """A new folder beside `out` to write into, renamed to `out` when the block succeeds.
 
     On an error, Ctrl-C or SIGTERM it is removed, and so are parents that were made for it; what a
-    SIGKILL left is removed by the next call for the same `out`. Raises FolderExistsError when `out`
-    has files and `force` is not set, or when it has files that this program did not write;
-    StorageError when it cannot be written.
+    SIGKILL left is removed by the next call for the same `out`. Raises UsageError when `out` has
+    one of `inputs`, which are what is read for it; FolderExistsError when `out` has files and
+    `force` is not set, or when it has files that this program did not write; StorageError when it
+    cannot be written.
     """
-    out = out.resolve()
+    out = Path(os.path.realpath(out))  # Path.resolve raises at a link that leads to itself
+    _keep_inputs(out, inputs)
     _refuse_existing(out, force)
     made_parents = [parent for parent in out.parents if not parent.exists()]
     with _sigterm_as_exit():
@@ -64,6 +68,19 @@ def complete_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
                 with suppress(OSError):
                     parent.rmdir()
             raise
+
+
+def _keep_inputs(out: Path, inputs: Iterable[Path]) -> None:
+    """Also those that `out` has, or that lead into it, by a link."""
+    for path in inputs:
+        named = Path(os.path.realpath(path.parent)) / path.name
+        real = Path(os.path.realpath(path))
+        if any(out in (one, *one.parents) for one in (named, real)):
+            raise UsageError(
+                f"holds what is read, {path.name}, and would be replaced",
+                place=str(out),
+                remedy="Choose another folder",
+            )
 
 
 def _refuse_existing(out: Path, force: bool) -> None:

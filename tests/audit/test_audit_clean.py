@@ -1,5 +1,6 @@
 """`data audit` lists every fault of a set with one of each kind; `data clean` leaves none."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -221,3 +222,27 @@ def test_what_to_write_into_a_spec_is_yaml(good: Path, launcher: Any, tmp_path: 
     named = yaml.safe_load("\n".join(line.strip() for line in said.splitlines()[-3:]))
     assert named["data.train"] == f"{out}/train.record-?????-of-00002"
     assert named["data.label_map"] == f"{out}/label_map.pbtxt"
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=str)
+def test_what_is_cleaned_is_not_replaced(
+    good: Path, launcher: Any, tmp_path: Path, force: tuple[str, ...]
+) -> None:
+    """By its own copy: all names in the folder are ones that this program writes."""
+    out = tmp_path / "made"
+    assert launcher("data", "clean", good, "-o", out)[0] == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for named in (
+        {"train": "train.record-*", "val": "val.record-*", "label_map": "label_map.pbtxt"},
+        {"val": "val.record-*"},
+        {"label_map": "label_map.pbtxt"},
+    ):
+        sets = [
+            part for key, name in named.items() for part in ("--set", f"data.{key}=made/{name}")
+        ]
+        with contextlib.chdir(tmp_path):
+            code, _, err = launcher("data", "clean", good, "-o", out, *force, *sets)
+        assert code == 2
+        assert err.startswith(f"error: {out}: holds what is read, ")
+        assert err.endswith(", and would be replaced. Choose another folder\n")
+    assert {path: path.read_bytes() for path in out.iterdir()} == before

@@ -222,3 +222,17 @@ def test_a_failed_conversion_keeps_what_was_there(coco: Any) -> None:
         run(coco, force=True)
     assert (coco.out / "train.record-00000-of-00002").read_bytes() == before
     assert coco.left() == ["out"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_conversion_does_not_replace_its_annotations(coco: Any, force: bool) -> None:
+    """Of the two, only a file with the name of one of ours can lie there: clean.json is."""
+    coco.out.mkdir()
+    coco.annotations = coco.annotations.rename(coco.out / "clean.json")
+    before = coco.annotations.read_bytes()
+    with pytest.raises(UsageError, match=f"{coco.out}: holds what is read, clean.json, and would"):
+        run(coco, force=force)
+    assert coco.annotations.read_bytes() == before
+    coco.out = coco.images
+    with pytest.raises(UsageError, match="images: holds what is read, images, and would"):
+        run(coco, force=force)

@@ -168,3 +168,45 @@ def test_it_works_in_a_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_read_is_not_replaced(tmp_path: Path, force: bool) -> None:
+    """Under whatever name: of itself, of its folder, by a link from there or to it."""
+    out = tmp_path / "out"
+    make(out)
+    (tmp_path / "link").symlink_to("out")
+    (tmp_path / "to_it").symlink_to("out/label_map.pbtxt")
+    (tmp_path / "elsewhere").touch()
+    (out / "train.record-00000-of-00001").symlink_to("../elsewhere")
+    for where in (out, tmp_path / "link", out / ".." / "out"):
+        for path in (
+            out / "label_map.pbtxt",
+            tmp_path / "link" / "label_map.pbtxt",
+            tmp_path / "to_it",
+            out / "train.record-00000-of-00001",
+            out,
+        ):
+            with (
+                pytest.raises(UsageError, match=f"^{out}: holds what is read, {path.name}, and"),
+                complete_folder(where, force=force, inputs=[tmp_path / "elsewhere", path]),
+            ):
+                pass
+    assert (out / "label_map.pbtxt").read_text() == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "link", "out", "to_it"]
+
+
+def test_what_is_read_elsewhere_is_no_hindrance(tmp_path: Path) -> None:
+    beside, inner = tmp_path / "out-2", tmp_path / "in" / "out"
+    beside.touch()
+    with complete_folder(inner, inputs=[beside, tmp_path / "in", tmp_path / "gone"]):
+        pass
+    assert inner.is_dir()
+
+
+def test_a_link_that_leads_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StorageError, match="loop/out: cannot write"):
+        make(tmp_path / "loop" / "out")
+    with complete_folder(tmp_path / "out", inputs=[tmp_path / "loop"]):
+        pass

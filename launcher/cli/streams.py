@@ -41,12 +41,13 @@ def to_nowhere(number: int) -> None:
 
 
 def _forgiving(stream: TextIO) -> TextIO:
-    """The same stream over `_Output`."""
+    """The same stream over `_Output`. What its encoding does not have, as of a file's name that is
+    not UTF-8, is printed as \\udcff: no command ends at it."""
     buffered = io.BufferedWriter(_Output(stream.fileno(), "w", closefd=False))
     return io.TextIOWrapper(
         buffered,
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors="backslashreplace",
         line_buffering=bool(stream.line_buffering),
         write_through=getattr(stream, "write_through", False),
     )

@@ -1,5 +1,6 @@
 """Standard streams that are closed, and readers that have gone."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -14,12 +15,14 @@ CLOSED = (">&-", ">&- 2>&-", "<&- >&- 2>&-")
 GONE = ("| true", "| head -1", "| { sleep 3; }")
 
 
-def shell(line: str, work: Path, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def shell(
+    line: str, work: Path, env: dict[str, str], encoding: str | None = None
+) -> "subprocess.CompletedProcess[str]":
     """By bash; the exit code is that of the launcher in a pipe, too."""
     line = line.replace("launcher", shlex.join([sys.executable, "-m", "launcher"]))
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
-        cwd=work, env=env, capture_output=True, text=True, timeout=60,
+        cwd=work, env=env, capture_output=True, text=True, encoding=encoding, timeout=60,
     )  # fmt: skip
 
 
@@ -50,6 +53,25 @@ def test_a_reader_that_has_gone_keeps_a_failure_s_code(env: dict[str, str], work
     assert done.returncode == 4
     assert "below the target" in done.stderr
     assert shell("launcher status nope 2>&1 | true", work, env).returncode == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8", "latin-1"])
+def test_a_name_that_the_encoding_does_not_have(
+    env: dict[str, str], work: Path, encoding: str
+) -> None:
+    (work / "set").mkdir()
+    for name in (b"a\xff\xc3\xa9.record", b"b.record"):
+        Path(os.fsdecode(os.fsencode(work / "set") + b"/" + name)).touch()
+    (work / "labels.pbtxt").write_text('item { id: 1 name: "cat" }')
+    (work / "job.yaml").write_text(
+        "name: job\nrecipe: ssd_mobilenet_v2_fpnlite_320\ndata: {dataset: custom, "
+        "train: set/a*, val: set/b.record, label_map: labels.pbtxt}\n"
+    )
+    said_in = {**env, "PYTHONIOENCODING": encoding}
+    done = shell("launcher data audit job.yaml", work, said_in, "latin-1")
+    assert (done.returncode, done.stderr) == (3, "")
+    known = "\xe9" if encoding == "latin-1" else "\xc3\xa9"
+    assert f"error {work}/set/a\\udcff{known}.record: an empty shard" in done.stdout
 
 
 def test_logs_end_with_their_reader(

@@ -8,7 +8,6 @@ import typer
 from launcher.cli.options import echo_json
 from launcher.contract import State
 from launcher.errors import RunFailedError, StorageError, TargetMissedError
-from launcher.report.results import POINTS
 from launcher.report.table import history, nearest_path, summary
 
 if TYPE_CHECKING:
@@ -86,10 +85,12 @@ def raise_failure(status: "RunStatus") -> None:
 
 def raise_miss(handle: "JobHandle") -> None:
     """TargetMissedError when the last step is scored, and below the target."""
+    from launcher.report.numbers import points
+
     found = handle.results()
     if found.target_met is False and found.final is not None:
         raise TargetMissedError(
-            f"mAP {found.final['mAP'] * POINTS:.1f} is below the target {found.target_map:g} "
+            f"mAP {points(found.final['mAP'])} is below the target {found.target_map:g} "
             f"minus tolerance {found.tolerance:g} (COCO points)",
             place=handle.name,
             remedy=f"`launcher plan` on {handle.paths.spec} shows what differs from the recipe",

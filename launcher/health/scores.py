@@ -66,13 +66,14 @@ def behind(facts: Facts) -> list[Finding]:
     highest = max(float(row["mAP"]) for row in scored)
     if part < BY or highest > max(ZERO, LITTLE * (facts.target_map or 0.0) / POINTS):
         return []
+    best = f"{POINTS * highest:.2f}" if highest >= 0 else "-"  # -1: nothing can be scored
     target = f"of a target of {facts.target_map:g} " if facts.target_map else ""
     return [
         Finding(
             name="map-at-zero" if highest <= ZERO else "map-behind",
             severity=Severity.WARNING,
             place=f"metrics/eval.jsonl: step {last:,}",
-            evidence=f"the best mAP is {POINTS * highest:.2f} {target}after "
+            evidence=f"the best mAP is {best} {target}after "
             f"{facts.images(last):,} images, {part:.0%} of the training; runs that ended well had "
             f"{lowest_at(BY):.0%} of their final mAP by half of it ({len(TRAJECTORIES)} runs, "
             "docs/results.md)",

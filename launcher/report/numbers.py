@@ -41,18 +41,18 @@ def verdict(results: Results) -> tuple[str, str]:
     final, target = results.final, results.target_map
     if final is None:
         return "open", "No checkpoint is scored yet."
-    points = f"{float(final['mAP']) * POINTS:.1f}"
+    score = points(final["mAP"])
     at = f"at step {final['step']:,} of {results.total_steps:,}"
     if target is None:
-        return "open", f"mAP {points} {at}; the run has no target."
+        return "open", f"mAP {score} {at}; the run has no target."
     wanted = f"the target of {target:g}" + (
         f" (tolerance {results.tolerance:g})" if results.tolerance else ""
     )
     if results.target_met is None:
-        return "open", f"mAP {points} {at}; {wanted} is compared with the last step's."
+        return "open", f"mAP {score} {at}; {wanted} is compared with the last step's."
     if results.target_met:
-        return "good", f"mAP {points} {at} reaches {wanted}."
-    return "bad", f"mAP {points} {at} misses {wanted}."
+        return "good", f"mAP {score} {at} reaches {wanted}."
+    return "bad", f"mAP {score} {at} misses {wanted}."
 
 
 def points(value: Any) -> str:

@@ -53,6 +53,7 @@ class Results:
         return {
             "name": self.name,
             "state": self.state,
+            "total_steps": self.total_steps,
             "target_map": self.target_map,
             "tolerance": self.tolerance,
             "target_met": self.target_met,

@@ -48,6 +48,25 @@ def test_the_exit_code_is_the_same_in_every_form(inside: Launcher, work: Path) -
         assert done.stdout
 
 
+def test_what_nothing_can_score_is_no_number(inside: Launcher, work: Path) -> None:
+    """pycocotools says -1 where val has no ground truth."""
+    made_run.make(work / "runs" / "none", -100.0, name="none")
+    for option in ("--markdown", "--html", "--json"):
+        done = inside("results", "none", option)
+        assert done.returncode == 4
+        assert done.stderr.startswith("error: none: mAP - is below the target 35 minus")
+    told = inside("results", "none", "--markdown").stdout
+    assert "**missed**: mAP - at step 200 of 200 misses the target of 35" in told
+    page = work / "runs" / "none" / "report" / "index.html"
+    assert "mAP -100" not in told + page.read_text()
+    assert "the best mAP is - of a target of 35 after" in told
+
+
+def test_json_says_how_far_it_was_to_go(inside: Launcher, run: RunPaths) -> None:
+    found = json.loads(inside("results", "good", "--json").stdout)
+    assert (found["final"]["step"], found["total_steps"]) == (200, 200)
+
+
 def test_health_is_in_status_and_results(inside: Launcher, run: RunPaths) -> None:
     assert json.loads(inside("status", "good", "--json").stdout)["findings"] == []
     for step in range(181, 201):

@@ -66,8 +66,8 @@ def test_run_that_reaches_its_target(
     assert found.returncode == 0
     results = json.loads(found.stdout)
     assert list(results) == [
-        "name", "state", "target_map", "tolerance", "target_met", "final", "history",
-        "bad_records", "damaged_checkpoints", "not_scored", "findings",
+        "name", "state", "total_steps", "target_map", "tolerance", "target_met", "final",
+        "history", "bad_records", "damaged_checkpoints", "not_scored", "findings",
     ]  # fmt: skip
     assert results["name"] == "demo"
     assert results["state"] == "SUCCEEDED"

@@ -146,6 +146,8 @@ def test_it_is_written_into_the_run(paths: RunPaths, tmp_path: Path) -> None:
         (34.6, {}, "good", "reaches"),
         (34.4, {}, "bad", "mAP 34.4 at step 200 of 200 misses the target of 35"),
         (40.0, {"target_map": None}, "open", "the run has no target"),
+        (-100.0, {}, "bad", "mAP - at step 200 of 200 misses the target of 35"),
+        (-100.0, {"target_map": None}, "open", "mAP - at step 200 of 200; the run has no target"),
     ],
 )
 def test_verdict(

@@ -26,6 +26,8 @@ def share_lost(share: float) -> float:
 
 def of_share(share: float) -> Cost:
     """Of training on `share` of the images."""
+    if share >= 1:
+        return Cost("nothing that is known: as many images are there as should be")
     lost = share_lost(share)
     smallest, its_map = _MEASURED[0]
     known = max(share, smallest)

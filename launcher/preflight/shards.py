@@ -42,7 +42,7 @@ def judge(read: DataRead, place: Place) -> Iterator[Finding]:
 def explains_count(read: DataRead, split: Split) -> bool:
     """Whether a finding of this module tells why the count is not the expected one."""
     other = read.val if split is read.train else read.train
-    partial = any(
+    partial = split.count < (split.expected or 0) and any(
         (one.is_certain and _left(split, one, other)) or (one.absent and not _told(one, other))
         for one in split.sets
     )
@@ -107,9 +107,10 @@ def _unnamed(split: Split, one: ShardSet, other: Split, place: Place) -> Iterato
     whole, about = _whole(split, one, partner)
     share = one.images / whole if whole else len(one.named) / size
     serious = bool(one.total) and (partner is None or share < HALF)
+    severity = Severity.ERROR if serious else Severity.WARNING
     yield Finding(
         NAME,
-        Severity.ERROR if serious else Severity.WARNING,
+        severity if share < 1 else Severity.INFO,  # the others are empty
         place(split.key),
         f"{part}, {one.images:,} of {about}{whole:,} images: {percent(share)}",
         _cost(split, share),
@@ -129,8 +130,8 @@ def _edit(split: Split, one: ShardSet, other: Split) -> tuple[str, ...]:
 
 def _whole(split: Split, one: ShardSet, partner: ShardSet | None) -> tuple[int, str]:
     """Images of the whole set, without the other set's; "about " when they are inferred from the
-    size of the files."""
-    if split.expected and len(split.sets) == 1:
+    size of the files. The expected ones are not the whole where a part of the files has more."""
+    if split.expected and len(split.sets) == 1 and split.expected > one.images:
         return split.expected, ""
     mine = one.beside_bytes - (partner.named_bytes if partner else 0)
     return round(one.images * max(mine, one.named_bytes) / max(1, one.named_bytes)), "about "

@@ -47,6 +47,22 @@ def test_a_part_that_is_meant(data: Any) -> None:
     assert found.severity is Severity.INFO
 
 
+def test_a_part_with_more_images_than_are_expected(data: Any) -> None:
+    """The part is still one, and the number is wrong too: two findings, and no loss below zero."""
+    three = str(data.folder / "train.record-0000[0-2]-*")
+    (part,) = data.find(NAME, train=three, train_images=10)
+    assert part.evidence == "3 of 4 shards, 15 of about 20 images: 75 %"
+    assert part.cost.text.startswith("25 % of the train images are never seen")
+    (count,) = data.find("data-count", train=three, train_images=10)
+    assert count.evidence == "15 train images in 3 files, 10 expected: 50 % more"
+    assert not data.find("data-count", train=three, train_images=20)  # which the part explains
+    os.truncate(data.path("train", 3), 0)
+    (empty,) = data.find(NAME, train=three)
+    assert empty.evidence == "3 of 4 shards, 15 of about 15 images: 100 %"
+    assert (empty.severity, empty.cost.lost) == (Severity.INFO, 0)
+    assert "never seen" not in empty.cost.text
+
+
 @pytest.mark.parametrize(("gone", "severity"), [(1, Severity.ERROR)])
 def test_missing_numbers(data: Any, gone: int, severity: Severity) -> None:
     data.path("train", gone).unlink()

@@ -79,7 +79,7 @@ class Fit:
 def fit_of(plan: "Plan", gib: float, *, recompute: bool | None = None) -> Fit | None:
     """`recompute` None: as the spec has it. None where the model was not traced."""
     again = plan.spec.train.recompute if recompute is None else recompute
-    found = footprint(plan.recipe, recompute=again)
+    found = footprint(plan.published, recompute=again)
     if found is None:
         return None
     accumulates = plan.accumulation_steps > 1

@@ -77,6 +77,12 @@ class Plan(BaseModel):
     def paths(self) -> RunPaths:
         return RunPaths(self.root)
 
+    @property
+    def published(self) -> str | None:
+        """The published recipe: None where batch.reference_config stands for one, however that
+        file is named."""
+        return None if self.spec.batch.reference_config else self.recipe
+
     def to_json(self) -> dict[str, Any]:
         """Flat numbers first; `worker_config` is what the processes read."""
         numbers = self.model_dump(

@@ -25,7 +25,9 @@ class OwnRecipe:
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        """As messages have it, and never that of a published recipe."""
+        stem = self.path.stem
+        return self.path.name if stem in recipes.names() else stem
 
     def build(self) -> Message:
         return pipelines.read(self.path)

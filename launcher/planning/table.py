@@ -30,7 +30,7 @@ def _memory(plan: Plan, gib: float) -> Row:
     name, fit = "memory", fit_of(plan, gib)
     if fit is None:
         again = " with train.recompute" if plan.spec.train.recompute else ""
-        model = plan.recipe or "this model"
+        model = plan.published or "this model"
         return Row(name, "", "", "not known", f"{model}{again} was not traced (docs/check.md)")
     most = f"at most {fit.largest:,} fit" if fit.largest else "not one fits"
     if 0 < fit.dividing != fit.largest:
@@ -91,8 +91,7 @@ def _batch_rows(plan: Plan) -> list[Row]:
 
 def _per_core(plan: Plan) -> str:
     """Images that a device of the recipe's computed at once; a file of one's own does not tell."""
-    known = plan.recipe and not plan.spec.batch.reference_config
-    return _number(plan.norm.wanted) if known else ""
+    return _number(plan.norm.wanted) if plan.published else ""
 
 
 _DIVISORS = {

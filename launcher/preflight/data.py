@@ -78,7 +78,7 @@ def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
         return [_nothing_seen(place("data.train"), "no records are named yet", remedy)]
     allowed = plan.worker_config.max_bad_records
     pipeline = pipelines.parse(plan.pipeline_text, plan.name)
-    published = plan.recipe is not None and plan.data.dataset == "coco2017"
+    published = plan.published is not None and plan.data.dataset == "coco2017"
     return [
         *_unset(plan, read, place),
         *shards.judge(read, place),

@@ -44,7 +44,7 @@ def check(subject: Subject, gib: float | None) -> Iterator[Finding]:
 
 
 def _unknown(subject: Subject) -> Finding:
-    model = subject.recipe or "this model"
+    model = subject.plan.published or "this model"
     again = " with train.recompute" if subject.spec.train.recompute else ""
     return Finding(
         name=NAME,

@@ -1,10 +1,13 @@
 """memory: does a replica's batch fit, how many do, and what makes room first."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from launcher.planning import make_plan, memory_table
+from launcher import recipes
+from launcher.odapi import pipeline
+from launcher.planning import make_plan, memory_table, table
 from launcher.planning import memory as sums
 from launcher.planning.memory import Footprint
 from launcher.preflight import Finding, Severity, memory
@@ -75,6 +78,26 @@ def test_nothing_is_said_without_figures(job: Path) -> None:
     assert finding.evidence == (
         "the memory of efficientdet_d3 with train.recompute was not traced yet: nothing can be said"
     )
+
+
+@pytest.mark.parametrize("name", ["efficientdet_d3.config", "efficientdet_d3"])
+def test_a_file_named_like_a_recipe_has_not_its_figures(job: Path, name: str) -> None:
+    """The D3 of another image size, as its own reference."""
+    message: Any = recipes.get("efficientdet_d3").build()
+    resizer = message.model.ssd.image_resizer.keep_aspect_ratio_resizer
+    resizer.min_dimension = resizer.max_dimension = 512
+    pipeline.write(job.parent / name, message)
+    job.write_text(
+        f"name: job\npipeline_config: {name}\nbatch: {{reference_config: {name}}}\n"
+        "cluster: {gpus_per_worker: 1}\n"
+    )
+    (finding,) = findings(job, 24)
+    assert finding.severity is Severity.INFO
+    assert finding.evidence == "the memory of this model was not traced yet: nothing can be said"
+    plan = make_plan(load(job))
+    assert plan.recipe == name
+    (row,) = (row for row in table(plan, 24) if row.quantity == "memory")
+    assert (row.run, row.why) == ("not known", "this model was not traced (docs/check.md)")
 
 
 def test_recomputation_has_its_own_figures(job: Path) -> None:

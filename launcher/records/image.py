@@ -15,6 +15,8 @@ FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
 _SHOWN_BYTES = 16
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")  # length of the data, name; behind the data its CRC-32
+_BMP_HEADER = struct.Struct("<I10xHI")  # at 14: its size; at 28: bits a pixel, compression
+_BMP_HEADER_AT, _BMP_HEADER_SIZE, _BMP_BITS = 14, 40, 24
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def inspect(encoded: bytes) -> ImageInfo:
             found = image.format or "unknown"
             if found not in FORMATS:
                 raise BadImageError(f"a {found} image; the OD API reads JPEG, PNG and BMP")
+            if found == "BMP":
+                _check_bmp(encoded)
             image.load()
             if found == "PNG":
                 _check_png(encoded)
@@ -78,6 +82,27 @@ def _check_png(encoded: bytes) -> None:
             name = kind.decode("ascii", errors="replace")
             raise BadImageError(f"an image that cannot be decoded (damaged PNG chunk {name})")
         start = end + 4
+
+
+def _check_bmp(encoded: bytes) -> None:
+    """The OD API asks for three channels, and TensorFlow then refuses a BMP that has others. It
+    looks for sizes where a header of 40 bytes has them, and takes the pixels for uncompressed.
+
+    Raises BadImageError.
+    """
+    size, bits, compression = _BMP_HEADER.unpack_from(encoded, _BMP_HEADER_AT)
+    if size < _BMP_HEADER_SIZE:
+        kind = f"with OS/2's header of {size} bytes"
+    elif bits != _BMP_BITS:
+        kind = f"of {bits} bits a pixel"
+    elif compression:
+        kind = "that is compressed"
+    else:
+        return
+    raise BadImageError(
+        f"a BMP image {kind}; the OD API reads uncompressed ones of {_BMP_BITS} bits: save it as "
+        "PNG or JPEG"
+    )
 
 
 def require_pillow() -> None:

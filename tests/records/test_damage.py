@@ -195,12 +195,86 @@ def test_tensorflow_refuses_what_we_refuse(encoded: Callable[..., bytes]) -> Non
             tf.io.decode_image(content, expand_animations=False)
 
 
+@pytest.mark.tensorflow
+def test_tensorflow_reads_the_bmps_that_pass(encoded: Callable[..., bytes]) -> None:
+    """With three channels, as the OD API asks for them."""
+    from launcher.odapi import compat
+
+    compat.load()
+    import tensorflow as tf
+
+    def decode(content: bytes) -> Any:
+        return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+    for mode in ("1", "L", "P", "RGBA"):
+        with pytest.raises(BadImageError):
+            inspect(encoded("BMP", mode=mode))
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode(encoded("BMP", mode=mode))
+    whole = encoded("BMP")
+    info = inspect(whole)
+    assert decode(whole).shape == (info.height, info.width, 3)
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
 def test_images_that_the_od_api_does_not_read(
     features: Callable[..., dict[str, Any]], encoded: Callable[..., bytes], kind: str
 ) -> None:
     said = examine_image(features, encoded(kind))
     assert said == f"image/encoded is a {kind} image; the OD API reads JPEG, PNG and BMP"
+
+
+def bmp(encoded: Callable[..., bytes], **changed: int) -> bytes:
+    """A whole BMP file of 24 bits a pixel whose header says something else."""
+    content = bytearray(encoded("BMP"))
+    places = {
+        "bits": (28, 2),
+        "compression": (30, 4),
+        "red": (54, 4),
+        "green": (58, 4),
+        "blue": (62, 4),
+    }
+    for name, value in changed.items():
+        at, size = places[name]
+        content[at : at + size] = value.to_bytes(size, "little")
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed", "kind"),
+    [
+        ("1", {}, "of 1 bits a pixel"),
+        ("L", {}, "of 8 bits a pixel"),
+        ("P", {}, "of 8 bits a pixel"),
+        ("RGBA", {}, "of 32 bits a pixel"),
+        ("RGB", {"bits": 16}, "of 16 bits a pixel"),
+        (
+            "RGB",
+            {"compression": 3, "red": 0xFF0000, "green": 0xFF00, "blue": 0xFF},
+            "that is compressed",
+        ),
+    ],
+)
+def test_a_bmp_of_other_than_24_bits(
+    features: Callable[..., dict[str, Any]], encoded: Callable[..., bytes],
+    mode: str, changed: dict[str, int], kind: str,
+) -> None:  # fmt: skip
+    content = bmp(encoded, **changed) if changed else encoded("BMP", mode=mode)
+    assert examine_image(features, content) == (
+        f"image/encoded is a BMP image {kind}; the OD API reads uncompressed ones of 24 bits: "
+        "save it as PNG or JPEG"
+    )
+
+
+def test_a_bmp_with_the_header_of_os2(
+    features: Callable[..., dict[str, Any]], encoded: Callable[..., bytes]
+) -> None:
+    """Its fields are of two bytes: TensorFlow takes other bytes for the size."""
+    whole = encoded("BMP")
+    width, height = whole[18:20], whole[22:24]
+    head = whole[:10] + (26).to_bytes(4, "little") + (12).to_bytes(4, "little")
+    content = head + width + height + b"\1\0\x18\0" + whole[54:]
+    assert "a BMP image with OS/2's header of 12 bytes" in (examine_image(features, content) or "")
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

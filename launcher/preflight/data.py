@@ -52,28 +52,30 @@ def data_findings(
     full: bool = False,
     progress: bool = True,
     place: Place | None = None,
+    template: bool = False,
 ) -> DataFindings:
     """Reads the plan's data and judges it.
 
     `sample` records of each set are decoded, with `full` all of them; `progress` shows a bar on
     stderr after two seconds. `place` names data.train, data.val and data.label_map in findings
-    (default: the spec's own names). Raises StorageError when the disk fails, MissingExtraError
-    without Pillow or google-crc32c.
+    (default: the spec's own names). Of a `template`, a published file as it is, nobody expects
+    records. Raises StorageError when the disk fails, MissingExtraError without Pillow or
+    google-crc32c.
     """
     read = read_data(plan, sample=sample, full=full, progress=progress)
     return DataFindings(
-        tuple(judge(plan, read, place or plan.spec.place)),
+        tuple(judge(plan, read, place or plan.spec.place, template=template)),
         DataSummary(_summary(read.train), _summary(read.val)),
         read,
     )
 
 
-def judge(plan: Plan, read: DataRead, place: Place) -> list[Finding]:
+def judge(plan: Plan, read: DataRead, place: Place, *, template: bool = False) -> list[Finding]:
     """All findings about what was read. Pure."""
     if read.to_draw:
         what, remedy = "the synthetic set is not drawn yet", "`launcher submit` draws it"
         return [_nothing_seen(place("data.synthetic"), what, remedy)]
-    if not any(split.patterns for split in read.splits):
+    if template and not any(split.patterns for split in read.splits):
         remedy = "Name the record files in data.train and data.val, as *.record-*"
         return [_nothing_seen(place("data.train"), "no records are named yet", remedy)]
     allowed = plan.worker_config.max_bad_records

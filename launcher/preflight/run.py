@@ -88,7 +88,11 @@ def _data(subject: Subject, options: Options) -> "tuple[DataSummary | None, Sequ
     asked = {} if options.sample is None else {"sample": options.sample}
     try:
         found = preflight.data_findings(
-            subject.plan, full=options.full, place=subject.place_of_data, **asked
+            subject.plan,
+            full=options.full,
+            place=subject.place_of_data,
+            template=subject.is_template,
+            **asked,
         )
     except MissingExtraError as e:
         problem = e.problems[0]

@@ -9,7 +9,7 @@ from launcher.odapi import label_map
 from launcher.odapi import pipeline as pipelines
 from launcher.odapi.protos import Message
 from launcher.planning import Plan
-from launcher.planning.data import real_path
+from launcher.planning.data import PLACEHOLDER, real_path
 from launcher.planning.schedule import Facts
 from launcher.planning.source import Source, source_of
 from launcher.preflight.finding import Severity
@@ -100,6 +100,17 @@ class Subject:
         """Of a flaw that keeps the run itself from the recipe's mAP, where there is one to keep."""
         return Severity.ERROR if self.trains_from_scratch else Severity.WARNING
 
+    @property
+    def is_bare(self) -> bool:
+        """A pipeline.config without a spec."""
+        return bool(self.spec.origin.file) and not self.spec.origin.lines
+
+    @property
+    def is_template(self) -> bool:
+        """A bare file as it is published: no run of its own, and no records where they belong."""
+        reader = self.source.pipeline.train_input_reader.tf_record_input_reader
+        return self.is_bare and any(PLACEHOLDER in path for path in reader.input_path)
+
     def place_in_file(self, section: str, field: str = "") -> str:
         """`pipeline.config:152: train_config.batch_size`, or a whole section; no line where it is
         not written."""
@@ -110,9 +121,9 @@ class Subject:
 
     def place_in_spec(self, key: str) -> str:
         """As the spec names it; a bare pipeline.config has no such key, so that is said."""
-        origin, place = self.spec.origin, self.spec.place(key)
-        is_bare = bool(origin.file) and not origin.lines
-        return f"{key} (of a spec, or --set)" if is_bare and not place.startswith("--") else place
+        place = self.spec.place(key)
+        outside = self.is_bare and not place.startswith("--")
+        return f"{key} (of a spec, or --set)" if outside else place
 
     def place_of_data(self, key: str) -> str:
         """Of data.train, data.val or data.label_map: the file's field where the spec has none."""

@@ -22,6 +22,12 @@ from launcher.records import read_records
 from launcher.records.frames import read_frames
 from launcher.spec import load
 
+UNNAMED = [
+    ("data-shards", "data.train is not set"),
+    ("data-shards", "data.val is not set"),
+    ("labels", "data.label_map is not set"),
+]
+
 
 def test_frames_are_those_that_a_reader_finds(data: Any) -> None:
     path = data.path("train", 2)
@@ -83,6 +89,28 @@ def test_a_set_that_is_still_to_be_drawn_is_said_not_to_be_looked_at(tmp_path: P
         "the synthetic set is not drawn yet: nothing of the data was looked at"
     )
     assert found.place == drawn.place("data.synthetic")
+
+
+def test_a_spec_that_names_no_data_cannot_start(tmp_path: Path) -> None:
+    """Only a published file as it is, without a spec, says PATH_TO_BE_CONFIGURED and no more."""
+    path = tmp_path / "job.yaml"
+    path.write_text("name: job\nrecipe: efficientdet_d3\n")
+    assert [(f.name, f.evidence) for f in check(make_plan(load(path))).errors] == UNNAMED
+    published = tmp_path / "pipeline.config"
+    pipeline.write(published, recipes.get("efficientdet_d3").build())
+    report = check(make_plan(load(published)), Options())
+    assert report.errors == ()
+    assert "no records are named yet: nothing of the data was looked at" in [
+        f.evidence for f in report.findings
+    ]
+    path.write_text("name: job\npipeline_config: pipeline.config\n")
+    assert [(f.name, f.evidence) for f in check(make_plan(load(path))).errors] == UNNAMED
+    one_set = check(make_plan(load(published, ["data.train=/gone/t-*"])))
+    assert "data.val is not set" in [f.evidence for f in one_set.errors]
+    message: Any = pipeline.read(published)
+    message.train_input_reader.tf_record_input_reader.ClearField("input_path")
+    pipeline.write(published, message)
+    assert [(f.name, f.evidence) for f in check(make_plan(load(published))).errors] == UNNAMED
 
 
 def test_several_processes_find_the_same(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:

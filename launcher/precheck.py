@@ -7,14 +7,13 @@ A fault in the middle of a file is found when it is trained on (exit 65, with fi
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from launcher import records
 from launcher.errors import DataError
 from launcher.odapi import label_map
 from launcher.planning import Plan
-from launcher.spec.fields import is_url
 
 _DECODED_IMAGES = 300
 """In all files together: a second on one core. At most _FIRST of each file, at least one."""
@@ -26,10 +25,9 @@ _ANY_CLASS = 2**31 - 1
 def check_records(plan: Plan) -> None:
     """Raises DataError for the first file that cannot be trained or scored on.
 
-    As many records as data.max_bad_records allows are only told. Patterns that are URLs are left
-    out.
+    As many records as data.max_bad_records allows are only told.
     """
-    train, val = _files(plan.data.train), _files(plan.data.val)
+    train, val = records.expand(plan.data.train), records.expand(plan.data.val)
     files = list(dict.fromkeys([*train, *val]))
     if not files:
         return
@@ -69,15 +67,10 @@ def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)  # noqa: T201
 
 
-def _files(patterns: Iterable[str]) -> list[Path]:
-    return records.expand(pattern for pattern in patterns if not is_url(pattern))
-
-
-def _labels(plan: Plan) -> tuple[dict[str, int] | None, int]:
-    """The ids of the label map's texts, None where it is a URL, and the number of classes."""
-    where, count = plan.data.label_map, plan.data.num_classes
-    texts = None if is_url(where) else label_map.read_texts(Path(where))
-    return texts, count or max((texts or {}).values(), default=_ANY_CLASS)
+def _labels(plan: Plan) -> tuple[dict[str, int], int]:
+    """The ids of the label map's texts, and the number of classes."""
+    texts = label_map.read_texts(Path(plan.data.label_map))
+    return texts, plan.data.num_classes or max(texts.values(), default=_ANY_CLASS)
 
 
 def _with_progress(files: Sequence[Path]) -> Iterator[Path]:
@@ -102,7 +95,7 @@ def _with_bar(files: Sequence[Path]) -> Iterator[Path]:
 def _check_count(images: int, plan: Plan) -> None:
     """As the evaluator does, which would say it only after the training."""
     expected = plan.data.val_images
-    if expected is None or any(map(is_url, plan.data.val)) or images == expected:
+    if expected is None or images == expected:
         return
     raise DataError(
         f"{images:,} val images, {expected:,} were expected",

@@ -12,7 +12,6 @@ from launcher.planning import Plan, missing_data
 from launcher.preflight.reading import SAMPLE, Split, read_data
 from launcher.records import RecordWriter, shard_name
 from launcher.records.framing import read_record
-from launcher.spec.fields import is_url
 
 _NAME = shard_name("train", 0, 1)
 _TIMES = 8
@@ -47,10 +46,9 @@ def pick(plan: Plan, count: int) -> tuple[list[bytes], int]:
     return [_data(train, entry) for entry in chosen], len(faulty)
 
 
-def paths(plan: Plan, out: Path) -> tuple[str, str]:
+def paths(out: Path) -> tuple[str, str]:
     """Of the record file and the label map that `write` leaves in `out`."""
-    labels = plan.data.label_map
-    return str(out / _NAME), labels if is_url(labels) else str(out / LABEL_MAP)
+    return str(out / _NAME), str(out / LABEL_MAP)
 
 
 def write(plan: Plan, records: list[bytes], out: Path) -> None:
@@ -59,8 +57,7 @@ def write(plan: Plan, records: list[bytes], out: Path) -> None:
         with RecordWriter(folder / _NAME) as writer:
             for data in records:
                 writer.write(data)
-        if not is_url(plan.data.label_map):
-            shutil.copyfile(plan.data.label_map, folder / LABEL_MAP)
+        shutil.copyfile(plan.data.label_map, folder / LABEL_MAP)
 
 
 def _is_needed(place: str) -> bool:
@@ -74,13 +71,7 @@ def _read(plan: Plan, sample: int, *, full: bool) -> Split:
     if found.label_error:
         raise found.label_error
     if not found.train.files:
-        if found.train.missing:
-            raise found.train.missing[0]
-        raise UsageError(
-            "only URLs are named, and nothing of them can be read here",
-            place=plan.spec.place("data.train"),
-            remedy="Mount or copy the files",
-        )
+        raise found.train.missing[0]
     return found.train
 
 

@@ -63,7 +63,7 @@ def prepare(
             "stop at them. `launcher data audit` tells each"
         )
     out = derive.folder_of(spec, KIND) / "images"
-    sections = _sections(plan, asked, *images.paths(plan, out))
+    sections = _sections(plan, asked, *images.paths(out))
     made = derive.write(plan, KIND, schedule(plan, asked), sections, augment=False)
     api.check_start(made, replace=replace)
     images.write(plan, records, out)

@@ -13,7 +13,7 @@ from launcher.planning.source import Source, source_of
 from launcher.records import checkpoint as checkpoints
 from launcher.records.files import expand, file_mode
 from launcher.spec import JobSpec, shapes_of
-from launcher.spec.fields import absolute, absolute_pattern, is_url
+from launcher.spec.fields import MOUNT, absolute, absolute_pattern, is_url
 from launcher.spec.problems import did_you_mean
 
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
@@ -56,7 +56,8 @@ class FineTune:
 
 
 def data_of(spec: JobSpec, source: Source) -> DataPlan:
-    """Raises DataError for a label map that is there but cannot be read."""
+    """Raises DataError for a label map that is there but cannot be read, SpecError for a file whose
+    records or label map are URLs."""
     given, shapes = spec.data, shapes_of(spec)
     dataset = given.dataset or ("custom" if shapes else _default_dataset(source))
     own = source.pipeline
@@ -69,6 +70,7 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
         train, val, labels = (shapes.train,), (shapes.val,), shapes.label_map
         fields = ("train_images", "val_images", "num_classes")
         counts = {field: getattr(shapes, field) for field in fields}
+    _require_paths(source, train, val, labels)
     return DataPlan(
         dataset=dataset,
         train=train,
@@ -80,6 +82,25 @@ def data_of(spec: JobSpec, source: Source) -> DataPlan:
         or counts.get("num_classes")
         or _num_classes(dataset, labels, source),
     )
+
+
+def _require_paths(
+    source: Source, train: tuple[str, ...], val: tuple[str, ...], labels: str
+) -> None:
+    """Of what the pipeline.config names: a spec refuses its own URLs."""
+    named = {
+        ("train_input_reader", "tf_record_input_reader", "input_path"): train,
+        ("eval_input_reader", "tf_record_input_reader", "input_path"): val,
+        ("train_input_reader", "label_map_path"): (labels,),
+    }
+    problems = [
+        Problem(source.place(*field), f"{path} is a URL", MOUNT)
+        for field, paths in named.items()
+        for path in paths
+        if is_url(path)
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
@@ -109,7 +130,7 @@ def fine_tune_of(spec: JobSpec, source: Source) -> FineTune | None:
 def missing_data(spec: JobSpec) -> list[Problem]:
     """What a run of `spec` would read and is not there. Looks at names only; opens no record.
 
-    Drawn data counts as there: submit draws it. URLs are not looked up.
+    Drawn data counts as there: submit draws it. The URL of a checkpoint is not looked up.
     """
     source = source_of(spec)
     problems: list[Problem] = []
@@ -133,8 +154,7 @@ def _missing_records(spec: JobSpec, field: str, patterns: tuple[str, ...]) -> li
     problems = []
     for pattern in patterns:
         try:
-            if not is_url(pattern):
-                expand(pattern)
+            expand(pattern)
         except DataError as e:
             what = f"{pattern} {e.problems[0].what}"
             problems.append(spec.problem(field, what, e.problems[0].remedy))

@@ -23,7 +23,6 @@ from launcher.records import expand, require_pillow
 from launcher.records.files import file_mode
 from launcher.records.frames import Frames, read_frames
 from launcher.spec import shapes_of
-from launcher.spec.fields import is_url
 
 SAMPLE = 500
 """Records of each set that are decoded: a second of COCO images on one core."""
@@ -50,8 +49,6 @@ class Split:
     contents: Contents = field(default_factory=Contents)
     missing: tuple[DataError, ...] = ()
     """Of patterns that match no file, and files that cannot be opened."""
-    urls: tuple[str, ...] = ()
-    """Patterns that are left to those who can open them."""
     matches: tuple[tuple[str, frozenset[Path]], ...] = ()
     """The files of each pattern."""
     sets: tuple[ShardSet, ...] = ()
@@ -76,7 +73,7 @@ class Split:
     @property
     def is_known(self) -> bool:
         """Whether all of it could be read."""
-        return bool(self.files) and not self.missing and not self.urls
+        return bool(self.files) and not self.missing
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ def read_data(
 def _labels(plan: Plan) -> tuple[Labels, DataError | None]:
     where, count = plan.data.label_map, plan.data.num_classes
     classes = count or Labels.num_classes
-    if not where or is_url(where):
+    if not where:
         return Labels(num_classes=classes), None
     try:
         names, texts = label_map.read(Path(where)), label_map.read_texts(Path(where))
@@ -131,15 +128,13 @@ def _with_paths(split: Split) -> Split:
     matches: list[tuple[str, frozenset[Path]]] = []
     for pattern in split.patterns:
         try:
-            if not is_url(pattern):
-                matches.append((pattern, frozenset(expand(pattern))))
+            matches.append((pattern, frozenset(expand(pattern))))
         except DataError as e:
             missing.append(e)
     paths = {path for _, found in matches for path in found}
     none = np.zeros(0, np.int64)
     files = tuple(Frames(path, 0, none, none, none.astype(np.uint32)) for path in sorted(paths))
-    urls = tuple(filter(is_url, split.patterns))
-    return replace(split, files=files, missing=tuple(missing), urls=urls, matches=tuple(matches))
+    return replace(split, files=files, missing=tuple(missing), matches=tuple(matches))
 
 
 def _with_frames(split: Split, progress: bool) -> Split:

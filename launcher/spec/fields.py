@@ -21,6 +21,9 @@ LARGEST = 2**31 - 1
 REFUSAL = "launcher"
 """The pydantic error type of refusals that bring their own words."""
 
+MOUNT = "Only files of this machine or of a mounted disk can be read: mount or copy them"
+"""Of a URL where TensorFlow's own readers are not asked: workers and evaluator open the files."""
+
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -113,7 +116,7 @@ def _to_patterns(value: Any) -> Any:
         )
     if not value:
         raise refusal("is an empty list", "Name at least one file or pattern, or remove the key")
-    return tuple(absolute_pattern(sound(v)) if isinstance(v, str | Path) else v for v in value)
+    return tuple(absolute_pattern(_mounted(v)) if isinstance(v, str | Path) else v for v in value)
 
 
 def _to_expressions(value: Any) -> Any:
@@ -140,6 +143,17 @@ def _to_expressions(value: Any) -> Any:
 
 def _to_location(value: Any) -> Any:
     return absolute(sound(value)) if isinstance(value, str | Path) else value
+
+
+def _to_data_path(value: Any) -> Any:
+    return absolute(_mounted(value)) if isinstance(value, str | Path) else value
+
+
+def _mounted(value: str | Path) -> str:
+    text = sound(value)
+    if is_url(text):
+        raise refusal(f"{_cut(text)} is a URL", MOUNT)
+    return text
 
 
 def sound(value: str | Path) -> str:
@@ -187,8 +201,11 @@ FilePath = Annotated[Path, BeforeValidator(_to_path), WithJsonSchema({"type": "s
 Location = Annotated[str, BeforeValidator(_to_location)]
 """A path or a URL (gs://...), as text."""
 
+DataPath = Annotated[str, BeforeValidator(_to_data_path)]
+"""The path of a file that is read where it is mounted, as text."""
+
 Patterns = Annotated[
-    tuple[Location, ...],
+    tuple[DataPath, ...],
     BeforeValidator(_to_patterns),
     WithJsonSchema(
         {

@@ -12,6 +12,7 @@ from launcher.spec.fields import (
     LARGEST,
     Count,
     CountOrNone,
+    DataPath,
     Expressions,
     FilePath,
     Location,
@@ -45,10 +46,11 @@ class Data(Section):
 
     train: Patterns | None = None
     """TFRecord files to train on: a path, a glob pattern, or a list of them. Name all shards: one
-    shard of 100 is 1 % of the images. Default: what the pipeline.config names."""
+    shard of 100 is 1 % of the images. Of a mounted file system: no URLs. Default: what the
+    pipeline.config names."""
     val: Patterns | None = None
     """TFRecord files to score on, as `train`. Default: what the pipeline.config names."""
-    label_map: Location | None = None
+    label_map: DataPath | None = None
     """Label map (.pbtxt) with the classes. Default: what the pipeline.config names."""
     dataset: Literal["coco2017", "custom"] | None = None
     """coco2017 compares with the published image counts and mAP, custom with none. Default:

@@ -9,7 +9,7 @@ import pytest
 
 from launcher import precheck
 from launcher.data import make_shapes, progress
-from launcher.errors import DataError
+from launcher.errors import DataError, SpecError
 from launcher.planning import Plan, make_plan
 from launcher.records import Example, RecordWriter, read_records
 from launcher.spec import from_mapping
@@ -107,12 +107,11 @@ def test_every_length_of_a_val_file_is_read(data: Path) -> None:
         precheck.check_records(plan_of(data))
 
 
-def test_urls_are_left_to_those_who_can_open_them(data: Path) -> None:
-    os.truncate(data / TRAIN, 0)
-    precheck.check_records(plan_of(data, train="gs://b/t-*", val_images=5))
-    url = plan_of(data, train="gs://b/t-*", val="gs://b/v-*", label_map="gs://b/l", val_images=9)
-    precheck.check_records(url)
-    precheck.check_records(plan_of(data, train="gs://b/t-*", label_map="gs://b/l"))
+@pytest.mark.parametrize("key", ["train", "val", "label_map"])
+def test_urls_are_refused_before_a_record_is_read(data: Path, key: str) -> None:
+    """Workers and evaluator open them as files, and would stop at once."""
+    with pytest.raises(SpecError, match=rf"data\.{key}: gs://b/x is a URL\. .*mount or copy"):
+        plan_of(data, **{key: "gs://b/x"})
 
 
 def test_a_long_look_shows_how_far_it_is(

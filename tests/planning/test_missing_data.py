@@ -1,13 +1,17 @@
 """What submit refuses: data that is not there."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from launcher.errors import Problem
-from launcher.planning import missing_data
-from launcher.records import checkpoint
+from launcher import recipes
+from launcher.errors import DataError, Problem, SpecError
+from launcher.odapi import pipeline
+from launcher.planning import make_plan, missing_data
+from launcher.records import checkpoint, expand
 from launcher.spec import JobSpec, load
+from launcher.spec.fields import MOUNT
 
 SPEC = """name: x
 recipe: efficientdet_d0
@@ -79,9 +83,44 @@ def test_drawn_data_is_not_missing() -> None:
     assert missing_data(drawn) == []
 
 
-def test_urls_are_left_to_those_who_can_open_them(folder: Path) -> None:
-    there = spec(folder, "data.train=gs://b/x-*", "data.label_map=gs://b/l", "data.val=gs://b/v")
-    assert missing_data(there) == []
+def test_only_a_checkpoint_may_be_a_url(folder: Path) -> None:
+    """TensorFlow reads it; records and label map are opened as files."""
+    assert missing_data(spec(folder, "train.fine_tune_checkpoint=gs://b/ckpt-0")) == []
+    asked = ("data.train=gs://b/x-*", "data.label_map=gs://b/l", "data.val=[v.record, gs://b/v]")
+    with pytest.raises(SpecError) as caught:
+        spec(folder, *asked)
+    assert {(p.place, p.what, p.remedy) for p in caught.value.problems} == {
+        ("--set data.train", "gs://b/x-* is a URL", MOUNT),
+        ("--set data.label_map", "gs://b/l is a URL", MOUNT),
+        ("--set data.val", "gs://b/v is a URL", MOUNT),
+    }
+    with pytest.raises(DataError) as worker:
+        expand("gs://b/x-*")
+    assert worker.value.problems[0].remedy == MOUNT  # the worker says the same
+
+
+def test_urls_of_a_pipeline_config_have_their_lines(tmp_path: Path) -> None:
+    """Unless the spec names other files."""
+    config: Any = recipes.get("efficientdet_d0").build()
+    config.train_input_reader.tf_record_input_reader.input_path[:] = ["gs://b/t-*"]
+    config.eval_input_reader[0].tf_record_input_reader.input_path[:] = ["gs://b/v-*"]
+    config.train_input_reader.label_map_path = "gs://b/l.pbtxt"
+    path = tmp_path / "pipeline.config"
+    pipeline.write(path, config)
+    lines = path.read_text().splitlines()
+    for ask in (missing_data, make_plan):
+        with pytest.raises(SpecError) as caught:
+            ask(load(path))
+        told = {p.what: p.place for p in caught.value.problems}
+        for name, field in (
+            ("gs://b/t-*", "train_input_reader.tf_record_input_reader.input_path"),
+            ("gs://b/v-*", "eval_input_reader.tf_record_input_reader.input_path"),
+            ("gs://b/l.pbtxt", "train_input_reader.label_map_path"),
+        ):
+            (line,) = (i for i, text in enumerate(lines, 1) if f'"{name}"' in text)
+            assert told[f"{name} is a URL"] == f"{path}:{line}: {field}"
+        assert {p.remedy for p in caught.value.problems} == {MOUNT}
+    make_plan(load(path, ["data.train=/t", "data.val=/v", "data.label_map=/l"]))
 
 
 def test_the_seed_names_data_of_another_machine(shared: Path) -> None:

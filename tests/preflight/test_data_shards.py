@@ -1,11 +1,13 @@
 """data-shards: parts of a set, two sets, and files in train and val."""
 
 import os
+import re
 import shutil
 from typing import Any
 
 import pytest
 
+from launcher.errors import SpecError
 from launcher.preflight import Severity
 from launcher.preflight.shard_sets import shard_sets
 from launcher.records.frames import read_frames
@@ -142,10 +144,10 @@ def test_other_converters_numbers(data: Any) -> None:
     assert not data.find(NAME, train=str(data.folder / "coco2017.tfrecord"))
 
 
-def test_urls_and_placeholders_are_left_out(data: Any) -> None:
-    assert not data.check(train="gs://b/t-*", val="gs://b/v-*").findings
-    os.truncate(data.path("train", 0), 0)
-    assert not data.check(train="gs://b/t-*").findings
+def test_urls_are_refused_before_any_check(data: Any) -> None:
+    for key, url in {"train": "gs://b/t-*", "val": "s3://b/v-*", "label_map": "gs://b/l"}.items():
+        with pytest.raises(SpecError, match=rf"data.{key}: {re.escape(url)} is a URL\. .*mount"):
+            data.check(**{key: url})
 
 
 def test_a_set_whose_name_has_wildcards(data: Any) -> None:

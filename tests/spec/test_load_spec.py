@@ -100,7 +100,7 @@ def test_relative_paths_are_relative_to_the_file(
     path = write(
         tmp_path / "specs",
         "name: x\npipeline_config: ../a.config\nrun_dir: runs\n"
-        "data: {train: [t/*, /abs/b], val: ~/v, label_map: gs://b/l.pbtxt}\n"
+        "data: {train: [t/*, /abs/b], val: ~/v, label_map: l.pbtxt}\n"
         "train: {fine_tune_checkpoint: c/ckpt-0, fine_tune_type: full}\n",
     )
     monkeypatch.setenv("HOME", "/home/me")
@@ -109,9 +109,11 @@ def test_relative_paths_are_relative_to_the_file(
     assert spec.run_dir == tmp_path / "specs/runs"
     assert spec.data.train == (str(tmp_path / "specs/t/*"), "/abs/b")
     assert spec.data.val == (str(tmp_path / "other"),)  # --set: the current directory
-    assert spec.data.label_map == "gs://b/l.pbtxt"
+    assert spec.data.label_map == str(tmp_path / "specs/l.pbtxt")
     assert spec.train.fine_tune_checkpoint == str(tmp_path / "specs/c/ckpt-0")
     assert load(path).data.val == ("/home/me/v",)
+    url = load(path, ["train.fine_tune_checkpoint=gs://b/ckpt-0"])
+    assert url.train.fine_tune_checkpoint == "gs://b/ckpt-0"
 
 
 def test_an_empty_section_is_its_defaults(tmp_path: Path) -> None:

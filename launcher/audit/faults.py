@@ -11,9 +11,10 @@ from typing import Any
 from launcher.preflight import copies
 from launcher.preflight.boxes import flat
 from launcher.preflight.finding import Severity
-from launcher.preflight.images import MODES, other_sizes
+from launcher.preflight.images import MODES, other_sizes, turned
 from launcher.preflight.reading import DataRead, Split
 from launcher.records import record_place
+from launcher.records.exif import TURNED
 
 FILE = "file"
 """The kind of a fault of a whole file, whose record and offset are 0."""
@@ -21,8 +22,8 @@ FILE = "file"
 
 @dataclass(frozen=True)
 class Entry:
-    """`kind`: file, frame, record, image, source_id, boxes, labels, size, colours, duplicate or
-    leak."""
+    """`kind`: file, frame, record, image, source_id, boxes, labels, size, turned, colours,
+    duplicate or leak."""
 
     split: str
     severity: Severity
@@ -99,6 +100,9 @@ def _odd(split: Split) -> Iterator[Entry]:
             f"{c.width[i]} x {c.height[i]}"
         )
         yield _entry(split, i, "size", what, "Are its boxes where the objects are?")
+    for i in turned(c).tolist():
+        what = f"is shown {TURNED[int(c.orientation[i])]} (an EXIF mark, which training ignores)"
+        yield _entry(split, i, "turned", what, "Are its boxes where the objects are?")
     for i, kind in enumerate(c.kind):
         for word, (what, _) in MODES.items():
             if word in kind:

@@ -73,6 +73,7 @@ def convert(
         ("boxes that stuck out by a pixel, clipped", report.clipped),
         ("bad boxes, left out", report.bad_boxes),
         ("bad images, left out", report.bad_images),
+        ("images that viewers turn by an EXIF mark, and training does not", report.turned),
     ):
         if found:
             typer.echo(f"{len(found):,} {what}: {_few(found)}")

@@ -32,6 +32,7 @@ from launcher.records import (
     require_pillow,
     shard_name,
 )
+from launcher.records.exif import UPRIGHT, orientation
 
 SHUFFLE_SEED = 0
 CHUNK_IMAGES = 16  # what a process is given at a time: 2.5 MB of COCO and 10 ms of work, measured
@@ -56,6 +57,7 @@ class ConvertReport:
     clipped: tuple[str, ...]  # ids of annotations whose box stuck out by a pixel at most
     bad_boxes: tuple[str, ...]  # left out by skip_bad: annotation, box and reason
     bad_images: tuple[str, ...]  # left out by skip_bad: file and reason
+    turned: tuple[str, ...]  # files with an EXIF mark that turns them for viewers, not in training
 
     @property
     def pattern(self) -> str:
@@ -85,6 +87,7 @@ class _Made:
     crowds: int = 0
     empty: int = 0
     left_out: tuple[str, ...] = ()
+    turned: tuple[str, ...] = ()
     problem: Problem | None = None
     storage: bool = False  # the problem is the disk's, not the data's
 
@@ -195,12 +198,16 @@ def _make_each(chunk: _Chunk, take: Callable[[list[bytes]], None]) -> _Made:
     """Gives the frame of each image, in parts, to `take`, up to the first problem."""
     written: list[CocoImage] = []
     left_out: list[str] = []
+    turned: list[str] = []
     problem = None
     for image in chunk.images:
         path = chunk.folder / image.file_name
         try:
-            take(_frame(image, path))
+            encoded = _encoded(path)
+            take(_frame(image, encoded))
             written.append(image)
+            if orientation(encoded) != UPRIGHT:
+                turned.append(str(path))
         except BadImageError as e:
             if not chunk.skip_bad:
                 problem = Problem(f"{path}, image {image.source_id}", str(e), SKIP_BAD)
@@ -214,17 +221,22 @@ def _make_each(chunk: _Chunk, take: Callable[[list[bytes]], None]) -> _Made:
         crowds=sum(box.crowd for box in boxes),
         empty=sum(not image.boxes for image in written),
         left_out=tuple(left_out),
+        turned=tuple(turned),
         problem=problem,
     )
 
 
-def _frame(image: CocoImage, path: Path) -> list[bytes]:
-    """A record in parts. Raises BadImageError."""
+def _encoded(path: Path) -> bytes:
+    """Raises BadImageError."""
     try:
-        encoded = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as e:  # ValueError: a null byte in the name
         reason = e.strerror if isinstance(e, OSError) else e
         raise BadImageError(f"a file that cannot be read ({reason})") from None
+
+
+def _frame(image: CocoImage, encoded: bytes) -> list[bytes]:
+    """A record in parts. Raises BadImageError."""
     info = inspect(encoded)
     if (info.width, info.height) != (image.width, image.height):
         raise BadImageError(_other_size(info, image))
@@ -291,4 +303,5 @@ def _report(
         clipped=coco.clipped,
         bad_boxes=coco.bad_boxes,
         bad_images=tuple(text for made in results for text in made.left_out),
+        turned=tuple(path for made in results for path in made.turned),
     )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from launcher.errors import LauncherError
 from launcher.records import values
 from launcher.records.damage import BOX, LABEL, TEXT, Damage, examine_all, parse, source_id
+from launcher.records.exif import orientation
 from launcher.records.frames import Frames
 from launcher.records.framing import read_record, record_place
 
@@ -81,6 +82,8 @@ class Contents:
     height: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     said_width: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     said_height: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    orientation: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """By the picture's Exif mark, 1 to 8 (exif.py)."""
     objects: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     """How many an image has, crowds included."""
     picture: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -116,8 +119,8 @@ class Contents:
 
 
 _ARRAYS = (
-    "file", "number", "width", "height", "said_width", "said_height", "objects", "picture",
-    "boxes", "label", "own_label", "crowd",
+    "file", "number", "width", "height", "said_width", "said_height", "orientation", "objects",
+    "picture", "boxes", "label", "own_label", "crowd",
 )  # fmt: skip
 _LISTS = ("source", "kind", "said_format", "faults")
 _COUNTS = ("unknown_texts", "disagreeing")
@@ -170,8 +173,8 @@ class _Rows:
     crowds: list[bool] = field(default_factory=list)
 
     def fill(self, found: Contents) -> None:
-        images = np.array(self.images, np.int32).reshape(-1, 7)
-        names = ("file", "number", "width", "height", "said_width", "said_height", "objects")
+        names = _ARRAYS[: _ARRAYS.index("picture")]
+        images = np.array(self.images, np.int32).reshape(-1, len(names))
         for column, name in enumerate(names):
             setattr(found, name, images[:, column])
         labels = np.array(self.labels, np.int64).reshape(-1, 2)
@@ -202,7 +205,8 @@ def _look_at(
     crowds = [bool(value) for value in values(example, _CROWD)]
     rows.crowds += (crowds + [False] * len(boxes))[: len(boxes)]
     said = (_whole(example, "image/width"), _whole(example, "image/height"))
-    rows.images.append((task.file, number, width, height, *said, len(boxes)))
+    turn = orientation(encoded)
+    rows.images.append((task.file, number, width, height, *said, turn, len(boxes)))
     digest = hashlib.blake2b(encoded, digest_size=_HASH_BYTES).digest()
     rows.pictures.append(int.from_bytes(digest, "little"))
     found.source.append(source_id(example))

@@ -12,6 +12,7 @@ from launcher.preflight.data_cost import percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.geometry import resizer_of
 from launcher.preflight.reading import DataRead, Split
+from launcher.records.exif import TURNED, UPRIGHT
 
 NAME = "images"
 STRETCHED = 2.0
@@ -33,6 +34,7 @@ def judge(read: DataRead, pipeline: Message) -> Iterator[Finding]:
     for split in read.splits:
         yield from _modes(split)
         yield from _said_sizes(split)
+        yield from _turned(split)
         yield from _said_formats(split)
         yield from _repeated(split)
         yield from _repeated_ids(split)
@@ -83,6 +85,31 @@ def _said_sizes(split: Split) -> Iterator[Finding]:
         f"{c.width[i]} x {c.height[i]}",
         Cost("boxes that were made for another size or turn are beside their objects", share),
         "Look at them (`launcher data view`), and convert again from the same pictures",
+    )
+
+
+def turned(c: Contents) -> npt.NDArray[np.int64]:
+    """Entries that a viewer turns or mirrors, and whose sizes do not tell already."""
+    marked = (c.width > 0) & (c.orientation != UPRIGHT)
+    return np.setdiff1d(np.flatnonzero(marked), other_sizes(c))
+
+
+def _turned(split: Split) -> Iterator[Finding]:
+    """Boxes were drawn on what a viewer showed, or on the pixels: only a look can tell."""
+    c, found = split.contents, turned(split.contents)
+    if not len(found):
+        return
+    i, share = int(found[0]), len(found) / len(c.width)
+    yield Finding(
+        NAME,
+        Severity.WARNING,
+        c.place(i, split.files),
+        f"{len(found):,} of {len(c.width):,} {split.name} images have an EXIF mark by which "
+        "viewers turn or mirror them, and training does not; the first is shown "
+        f"{TURNED[int(c.orientation[i])]}",
+        Cost("boxes that were drawn on the turned picture are beside their objects", share),
+        "Look at them (`launcher data view`). Where boxes are beside their objects turn the pixels "
+        "as the mark says (mogrify -auto-orient), else remove the mark; convert again",
     )
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
+from typer.testing import CliRunner
 
+from launcher.cli.data import app
 from launcher.data import ConvertReport, convert
 from launcher.data.pool import cores
 from launcher.errors import DataError, UsageError
@@ -21,6 +23,25 @@ Field = Callable[[Any, str], list[Any]]
 def run(coco: Any, **more: Any) -> ConvertReport:
     arguments: dict[str, Any] = {"prefix": "train", "shards": 2, "processes": 1} | more
     return convert(coco.annotations, coco.images, coco.out, **arguments)
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_pictures_that_viewers_turn_are_counted(coco: Any, shards: int) -> None:
+    """And converted as they are: whether the boxes are of the pixels only a look can tell."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    path = coco.images / "3.jpg"
+    with Image.open(path) as image:
+        image.save(path, exif=exif)
+    report = run(coco, shards=shards)
+    assert (report.images, report.turned) == (5, (str(path),))
+    result = CliRunner().invoke(
+        app, ["convert", *map(str, (coco.annotations, coco.images)), "-o", f"{coco.out}2",
+              "--shards", str(shards)],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    said = "1 images that viewers turn by an EXIF mark, and training does not"
+    assert f"{said}: {path}\n" in result.output
 
 
 def test_a_small_set_arrives_whole(coco: Any, read: Read, field: Field) -> None:

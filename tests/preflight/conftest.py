@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from launcher.planning import Plan, make_plan
 from launcher.preflight import Finding, data_findings
@@ -20,12 +20,19 @@ NAMES = ("cat", "dog", "hen")
 
 
 def picture(
-    number: int, kind: str = "JPEG", mode: str = "RGB", size: tuple[int, int] = (64, 48)
+    number: int,
+    kind: str = "JPEG",
+    mode: str = "RGB",
+    size: tuple[int, int] = (64, 48),
+    orientation: int | None = None,
 ) -> bytes:
     """No two numbers give the same."""
     pixels = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).resize(size).convert(mode).save(file, kind)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).resize(size).convert(mode).save(file, kind, exif=exif)
     return file.getvalue()
 
 

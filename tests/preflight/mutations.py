@@ -173,6 +173,10 @@ MUTATIONS = (
         "test_data_limits.py::test_one_val_image_of_a_hundred_in_train",
     ),
     Mutation(
+        "images", "images.py", "c.orientation != UPRIGHT", "c.orientation > 4",
+        "test_data_images.py::test_a_picture_that_viewers_turn",
+    ),
+    Mutation(
         "images", "images.py", "STRETCHED = 2.0\n", "STRETCHED = 5.0\n",
         "test_data_images.py::test_images_that_are_stretched",
     ),

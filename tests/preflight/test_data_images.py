@@ -74,6 +74,40 @@ def test_a_size_that_the_picture_has_not(data: Any, make_record: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(("turn", "said"), [(3, "turned by 180 degrees"), (2, "mirrored")])
+def test_a_picture_that_viewers_turn(
+    data: Any, make_record: Any, make_picture: Any, turn: int, said: str
+) -> None:
+    """Its sizes are what the record says, and its boxes may be elsewhere."""
+    for index in (1, 2):
+        turned = make_picture(7 + index, orientation=turn)
+        data.records["train"][index][0] = make_record(7 + index, encoded=turned)
+    data.records["train"][3][0] = make_record(6, encoded=make_picture(6, orientation=1))
+    data.write()
+    (found,) = data.find(NAME, full=True)
+    assert found.severity is Severity.WARNING
+    assert found.evidence == (
+        "2 of 20 train images have an EXIF mark by which viewers turn or mirror them, and training "
+        f"does not; the first is shown {said}"
+    )
+    assert "train.record-00001-of-00004: record 0 at byte 0, source id 8" in found.place
+
+
+def test_a_turned_picture_whose_size_tells_it_is_told_once(
+    data: Any, make_record: Any, make_picture: Any
+) -> None:
+    turned = make_picture(7, orientation=6)
+    data.records["train"][0][0] = make_record(7, encoded=turned, width=48, height=64)
+    data.write()
+    (found,) = data.find(NAME)
+    assert "1 of them turned (an EXIF mark?)" in found.evidence
+    square = make_picture(7, size=(64, 64), orientation=6)
+    data.records["train"][0][0] = make_record(7, encoded=square, width=64, height=64)
+    data.write()
+    (found,) = data.find(NAME)
+    assert found.evidence.endswith("the first is shown turned by 90 degrees clockwise")
+
+
 def test_a_format_that_the_picture_has_not(data: Any, make_record: Any) -> None:
     data.records["train"][0][0] = make_record(7, format="png")
     data.records["train"][0][1] = make_record(8, format="jpg")

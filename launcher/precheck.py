@@ -100,5 +100,6 @@ def _check_count(images: int, plan: Plan) -> None:
     raise DataError(
         f"{images:,} val images, {expected:,} were expected",
         place=", ".join(plan.data.val),
-        remedy="Name all shards with a pattern in data.val, or correct data.val_images",
+        remedy="Name all shards with a pattern in data.val, or correct data.val_images"
+        + ("; data.dataset: custom, if it is not COCO 2017" if plan.data.is_coco else ""),
     )

@@ -32,6 +32,8 @@ KINDS = ("classification", "detection", "full")
 
 _COCO2017 = {"train_images": 118_287, "val_images": 5_000}
 """Images of COCO 2017 (cocodataset.org)."""
+_WITHOUT_OBJECTS = 0.02
+"""Some converters leave out the 1,021 train images without an object."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,29 @@ class DataPlan:
     train_images: int | None
     val_images: int | None
     num_classes: int | None
+
+    @property
+    def is_coco(self) -> bool:
+        """Whether published counts and mAP are compared with."""
+        return self.dataset == "coco2017"
+
+    @property
+    def unlike_coco(self) -> str:
+        """Counts that COCO 2017 has not, where it is meant; "" without one."""
+        if not self.is_coco:
+            return ""
+        told = {"train": self.train_images, "val": self.val_images}
+        return " and ".join(
+            f"{count:,} {name} images where COCO 2017 has {_COCO2017[f'{name}_images']:,}"
+            for name, count in told.items()
+            if count is not None and not _is_coco_count(name, count)
+        )
+
+
+def _is_coco_count(name: str, count: int) -> bool:
+    published = _COCO2017[f"{name}_images"]
+    least = (1 - _WITHOUT_OBJECTS) * published if name == "train" else published
+    return least <= count <= published
 
 
 @dataclass(frozen=True)

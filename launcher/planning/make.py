@@ -80,6 +80,7 @@ def make_plan(spec: JobSpec, workers: int | None = None) -> Plan:
             data,
             fine_tune,
             norm,
+            own_target=spec.evaluate.target_map is not None,
             several_divisors=several_divisors(pipeline.model),
             loss_normalizer=spec.train.loss_normalizer,
             recompute=spec.train.recompute,

@@ -18,6 +18,7 @@ def warnings_of(
     fine_tune: FineTune | None,
     norm: Norm,
     *,
+    own_target: bool,
     several_divisors: str,
     loss_normalizer: str,
     recompute: bool,
@@ -29,6 +30,7 @@ def warnings_of(
         *(_divisors(split, several_divisors) if loss_normalizer == "global" else ()),
         *_adam(source, split),
         *_weights(source, data, fine_tune),
+        *([] if own_target else _dataset(source, data)),
         *_overridden(source),
         *_own_end(source),
         *_precision(precision),
@@ -108,6 +110,15 @@ def _weights(source: Source, data: DataPlan, fine_tune: FineTune | None) -> Iter
     else:
         yield (
             "training starts from random weights: train.fine_tune_checkpoint needs far fewer images"
+        )
+
+
+def _dataset(source: Source, data: DataPlan) -> Iterator[str]:
+    published = source.recipe.published_map if source.recipe else None
+    if published is not None and data.unlike_coco:
+        yield (
+            f"{data.unlike_coco}: the published mAP {published:g} is no target of that. "
+            "data.dataset: custom compares with none, evaluate.target_map names one"
         )
 
 

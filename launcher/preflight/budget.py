@@ -99,7 +99,8 @@ def epochs(subject: Subject, train_images: int | None) -> Iterator[Finding]:
     reference, run = subject.reference, subject.run
     if reference is None or not train_images or subject.has_own_recipe:
         return
-    if subject.plan.data.dataset == "coco2017":
+    own_target = subject.spec.evaluate.target_map is not None
+    if subject.plan.data.is_coco and (own_target or not subject.plan.data.unlike_coco):
         return
     published = reference.images / _COCO
     times = run.images / train_images

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from statistics import median
 
-from launcher.preflight import data_cost, shards
+from launcher.preflight import data_cost, dataset, shards
 from launcher.preflight.data_cost import many, percent
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import DataRead, Split
@@ -24,15 +24,16 @@ UNEVEN = 10
 _SHOWN = 3
 
 
-def judge(read: DataRead, place: Place, workers: int) -> Iterator[Finding]:
+def judge(read: DataRead, place: Place, workers: int, *, coco: bool) -> Iterator[Finding]:
+    """`coco`: what is expected are COCO 2017's counts, unless the spec has others."""
     for split in read.splits:
-        yield from _expected(read, split, place)
+        yield from _expected(read, split, place, coco)
         yield from _empty(split)
         yield from _uneven(split, place)
     yield from _few_files(read.train, place, workers)
 
 
-def _expected(read: DataRead, split: Split, place: Place) -> Iterator[Finding]:
+def _expected(read: DataRead, split: Split, place: Place, coco: bool) -> Iterator[Finding]:
     count, expected = split.count, split.expected
     if not split.is_known or not expected or count == expected:
         return
@@ -50,6 +51,7 @@ def _expected(read: DataRead, split: Split, place: Place) -> Iterator[Finding]:
         cost = Cost("an epoch is longer than planned; records may be there twice", 0.1)
     else:
         cost = data_cost.of_share(share)
+    remedy, edits = _remedy(read, split, coco)
     yield Finding(
         NAME,
         severity,
@@ -57,7 +59,20 @@ def _expected(read: DataRead, split: Split, place: Place) -> Iterator[Finding]:
         f"{count:,} {split.name} images in {many(len(split.files), 'file')}, {expected:,} "
         f"expected: {off}",
         cost,
-        f"Name all files in {split.key}, or correct {split.key}_images",
+        remedy,
+        edits,
+    )
+
+
+def _remedy(read: DataRead, split: Split, coco: bool) -> tuple[str, tuple[str, ...]]:
+    if not coco:
+        return f"Name all files in {split.key}, or correct {split.key}_images", ()
+    if read.labels.names and not dataset.is_coco(read.labels.names):
+        return "data.dataset: custom: the label map is not COCO 2017's", (dataset.CUSTOM,)
+    return (
+        f"Name all files in {split.key}; data.dataset: custom, if it is not COCO 2017 or only a "
+        "part of it",
+        (),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from launcher.odapi import pipeline as pipelines
 from launcher.planning import Plan
 from launcher.planning.data import NAME_LABELS, NAME_RECORDS, UNSET
-from launcher.preflight import boxes, counts, faults, images, labels, shards
+from launcher.preflight import boxes, counts, dataset, faults, images, labels, shards
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.reading import SAMPLE, DataRead, Split, read_data
 from launcher.preflight.shards import Place
@@ -80,11 +80,12 @@ def judge(plan: Plan, read: DataRead, place: Place, *, template: bool = False) -
         return [_nothing_seen(place("data.train"), "no records are named yet", remedy)]
     allowed = plan.worker_config.max_bad_records
     pipeline = pipelines.parse(plan.pipeline_text, plan.name)
-    published = plan.published is not None and plan.data.dataset == "coco2017"
+    published = plan.published is not None and plan.data.is_coco
     return [
         *_unset(plan, read, place),
         *shards.judge(read, place),
-        *counts.judge(read, place, plan.workers),
+        *dataset.judge(plan, read, place),
+        *counts.judge(read, place, plan.workers, coco=plan.data.is_coco),
         *faults.judge(read, allowed),
         *labels.judge(read, pipeline, place, allowed),
         *boxes.judge(read, pipeline, allowed, published=published),

@@ -242,6 +242,24 @@ MUTATIONS = (
         "memory", "memory.py", "if fit.cannot:", "if fit.cannot and not fit.largest:",
         "test_memory_check.py::test_what_does_not_fit_is_an_error",
     ),
+    # dataset
+    Mutation(
+        "dataset", "dataset.py", "if names and not is_coco(names):", "if False:",
+        "test_dataset.py::test_a_label_map_of_one_s_own",
+    ),
+    Mutation(
+        "dataset", "dataset.py", "plan.data.unlike_coco and not own_target",
+        "plan.data.unlike_coco", "test_dataset.py::test_a_target_of_one_s_own_is_one",
+    ),
+    Mutation(
+        "image-budget", "budget.py", "(own_target or not subject.plan.data.unlike_coco)",
+        "True",
+        "test_dataset.py::test_written_counts_do_not_silence_epochs_and_plan",
+    ),
+    Mutation(
+        COUNT, "counts.py", ", (dataset.CUSTOM,)", ", ()",
+        "test_dataset.py::test_the_counts_name_the_same_remedy",
+    ),
     # the order of all
     Mutation(
         "order", "finding.py", ", -f.cost.lost)", ", 0)",

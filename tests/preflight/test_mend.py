@@ -47,7 +47,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-COUNTS = ("data.train_images=200", "data.val_images=100")
+COUNTS = ("data.train_images=200", "data.val_images=100", "evaluate.target_map=45.4")
+"""A small stand-in for COCO, with its target named."""
 
 
 @pytest.mark.skipif(not seed_like.SEED.exists(), reason="needs the issue's pipeline.config")

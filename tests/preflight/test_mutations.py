@@ -21,6 +21,7 @@ from launcher.preflight import (
     boxes,
     budget,
     counts,
+    dataset,
     evaluation,
     fine_tune,
     ignored,
@@ -37,7 +38,7 @@ from tests.preflight.mutations import MUTATIONS, Mutation
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("launcher", "tests", "configs", "docs", "bench", "pyproject.toml")
 CHECKS = (
-    batch, boxes, budget, counts, evaluation, fine_tune, ignored, images, labels, memory,
+    batch, boxes, budget, counts, dataset, evaluation, fine_tune, ignored, images, labels, memory,
     normalization, rates, schedule, shards,
 )  # fmt: skip
 

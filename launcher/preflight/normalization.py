@@ -123,7 +123,10 @@ def _kind(subject: Subject) -> str:
     plan, norm = subject.plan, subject.plan.norm
     if plan.fine_tune is not None and plan.fine_tune.kind == "full":
         return "frozen"
-    return best_kind(norm.images, plan.accumulation_steps, norm.wanted)
+    steps, reference = plan.accumulation_steps, subject.reference
+    if reference and subject.spec.batch.global_batch is None:  # which global-batch will ask for
+        steps = max(steps, reference.batch // (plan.replicas * plan.per_replica_batch))
+    return best_kind(norm.images, steps, norm.wanted)
 
 
 def _edits(subject: Subject) -> tuple[str, ...]:

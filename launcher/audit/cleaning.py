@@ -28,7 +28,6 @@ from launcher.preflight.images import other_sizes
 from launcher.preflight.reading import QUIET_SECONDS, DataRead, Split
 from launcher.records import Example, RecordWriter, examine, record_place, shard_name
 from launcher.records.framing import read_record
-from launcher.spec.fields import is_url
 from launcher.storage import write_json
 
 _UNUSABLE = ("frame", "record", "image", "source_id")
@@ -93,12 +92,12 @@ def clean(plan: Plan, read: DataRead, out: Path, *, force: bool = False) -> Clea
     it was read; UsageError when `out` has a file that is read; StorageError when it cannot be
     written.
     """
-    refuse([error for split in read.splits for error in _not_there(split)])
+    refuse([error for split in read.splits for error in split.missing])
     report = CleanReport(out, "", "", str(out / LABEL_MAP))
     orders = [_orders(read, split) for split in read.splits]
     total = sum(len(file.offsets) for split in read.splits for file in split.files)
     inputs = [file.path for split in read.splits for file in split.files]
-    if plan.data.label_map and not is_url(plan.data.label_map):
+    if plan.data.label_map:
         inputs.append(Path(plan.data.label_map))
     with complete_folder(out, force=force, inputs=inputs) as folder:
         progress = Progress("copying records", total, "records", quiet_seconds=QUIET_SECONDS)
@@ -107,17 +106,9 @@ def clean(plan: Plan, read: DataRead, out: Path, *, force: bool = False) -> Clea
                 if split.files:
                     pattern = _write_split(folder, read, split, order, report, progress)
                     setattr(report, split.name, str(out / pattern))
-        if not is_url(plan.data.label_map):
-            shutil.copyfile(plan.data.label_map, folder / LABEL_MAP)
+        shutil.copyfile(plan.data.label_map, folder / LABEL_MAP)
         write_json(folder / CLEAN_REPORT, report.to_json())
     return report
-
-
-def _not_there(split: Split) -> Iterator[DataError]:
-    yield from split.missing
-    for url in split.urls if split.files else ():  # a set of URLs alone is left as it is
-        what = "a URL, which is not read here"
-        yield DataError(what, place=url, remedy="Mount or copy the files")
 
 
 def _orders(read: DataRead, split: Split) -> _Orders:

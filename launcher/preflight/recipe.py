@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from google.protobuf import text_format
 
 from launcher.odapi.protos import Message
-from launcher.planning.effective import optimizer_name
+from launcher.planning.schedule import optimizer_name
 from launcher.preflight.finding import Cost, Finding, Severity
 from launcher.preflight.subject import Subject
 

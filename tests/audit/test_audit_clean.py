@@ -195,9 +195,10 @@ def test_clean_stops_at_a_url_among_files(good: Path, launcher: Any, tmp_path: P
     code, _, err = launcher("data", "clean", good, "-o", tmp_path / "clean", "--set", named)
     assert code == 2
     assert err == (
-        "error: gs://bucket/train.record-*: a URL, which is not read here. "
-        "Mount or copy the files\n"
+        "error: --set data.train: gs://bucket/train.record-* is a URL. Only files of this machine "
+        "or of a mounted disk can be read: mount or copy them\n"
     )
+    assert not (tmp_path / "clean").exists()
 
 
 @pytest.mark.parametrize("command", ["stats", "audit", "clean"])

@@ -134,7 +134,7 @@ def variables_of(root: Any) -> list[tf.Variable]:
 def top_of(model: Any) -> list[tf.Variable]:
     """Of an EfficientNet as backbone: the classifier's last layer, which the OD API keeps and no
     detection comes from. Its size is the number of the classifier's classes."""
-    extractor = getattr(model, "_feature_extractor", None)
+    extractor: Any = getattr(model, "_feature_extractor", None)
     network = getattr(extractor, "_efficientnet", None)
     if network is None:
         return []

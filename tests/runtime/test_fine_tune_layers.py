@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from launcher.errors import ConfigError
 from tests.runtime.built_models import built, demo, randomize, same, save, values_of
 from tests.runtime.small_pipelines import small_recipe
 from tests.runtime.test_fine_tune import restore
@@ -43,6 +44,21 @@ def test_an_efficientnet_classifier_gives_the_whole_backbone(tmp_path: Path) -> 
     assert first.startswith(f"fine-tuning: {count} of {len(ours)} variables (5.")
     assert first.endswith(f"restored from {prefix} as 'classification'")
     assert f"{len(ours) - count} start anew, not part of 'classification': " in rest
+    # One of ten classes of one's own: no detection comes from its last layer.
+    own = efficientnet_model.EfficientNet.from_name(
+        "efficientnet-b0", overrides={"num_classes": 10}
+    )
+    theirs = randomize(own, seed=3)
+    prefix = save(tmp_path / "ten", feature_extractor=own)
+    said, ours = restore(model, prefix, "classification").to_json(), values_of(model)
+    assert (said["restored"], len(said["other_shape"])) == (count - 2, 2)
+    last = {shape["name"] for shape in said["other_shape"]}
+    assert same(backbone - last, ours, theirs)
+    # Another width is still another architecture.
+    other = efficientnet_model.EfficientNet.from_name("efficientnet-b2")
+    randomize(other, seed=4)
+    with pytest.raises(ConfigError, match="is not of this model's architecture"):
+        restore(model, save(tmp_path / "b2", feature_extractor=other), "classification")
 
 
 def names(model: Any) -> list[str]:

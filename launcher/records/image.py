@@ -16,7 +16,8 @@ _SHOWN_BYTES = 16
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")  # length of the data, name; behind the data its CRC-32
 _BMP_HEADER = struct.Struct("<I10xHI")  # at 14: its size; at 28: bits a pixel, compression
-_BMP_HEADER_AT, _BMP_HEADER_SIZE, _BMP_BITS = 14, 40, 24
+_BMP_HEADER_AT, _BMP_HEADER_SIZE = 14, 40
+_BMP_BITS, _BMP_GREY_BITS = (24, 32), 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def inspect(encoded: bytes) -> ImageInfo:
             if found not in FORMATS:
                 raise BadImageError(f"a {found} image; the OD API reads JPEG, PNG and BMP")
             if found == "BMP":
-                _check_bmp(encoded)
+                _check_bmp(encoded, image.mode)
             image.load()
             if found == "PNG":
                 _check_png(encoded)
@@ -84,24 +85,26 @@ def _check_png(encoded: bytes) -> None:
         start = end + 4
 
 
-def _check_bmp(encoded: bytes) -> None:
-    """The OD API asks for three channels, and TensorFlow then refuses a BMP that has others. It
-    looks for sizes where a header of 40 bytes has them, and takes the pixels for uncompressed.
+def _check_bmp(encoded: bytes, mode: str) -> None:
+    """TensorFlow looks for sizes where a header of 40 bytes has them, takes the pixels for
+    uncompressed, and those of 8 bits for grey: it trains on a palette's numbers without a word.
 
-    Raises BadImageError.
+    `mode` is Pillow's, which is L for a palette that is the grey one. Raises BadImageError.
     """
     size, bits, compression = _BMP_HEADER.unpack_from(encoded, _BMP_HEADER_AT)
     if size < _BMP_HEADER_SIZE:
         kind = f"with OS/2's header of {size} bytes"
-    elif bits != _BMP_BITS:
+    elif bits == _BMP_GREY_BITS and mode != "L":
+        kind = "with a palette of colours"
+    elif bits not in (*_BMP_BITS, _BMP_GREY_BITS):
         kind = f"of {bits} bits a pixel"
     elif compression:
         kind = "that is compressed"
     else:
         return
     raise BadImageError(
-        f"a BMP image {kind}; the OD API reads uncompressed ones of {_BMP_BITS} bits: save it as "
-        "PNG or JPEG"
+        f"a BMP image {kind}; the OD API reads uncompressed ones of 24 or 32 bits, and grey ones: "
+        "save it as PNG or JPEG"
     )
 
 

@@ -1,10 +1,13 @@
 """The table of damages: each is found, named and placed."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from launcher.records import (
     BadImageError,
@@ -197,7 +200,7 @@ def test_tensorflow_refuses_what_we_refuse(encoded: Callable[..., bytes]) -> Non
 
 @pytest.mark.tensorflow
 def test_tensorflow_reads_the_bmps_that_pass(encoded: Callable[..., bytes]) -> None:
-    """With three channels, as the OD API asks for them."""
+    """With three channels, as the OD API asks for them; a palette's numbers for greys."""
     from launcher.odapi import compat
 
     compat.load()
@@ -206,14 +209,27 @@ def test_tensorflow_reads_the_bmps_that_pass(encoded: Callable[..., bytes]) -> N
     def decode(content: bytes) -> Any:
         return tf.io.decode_image(content, channels=3, expand_animations=False)
 
-    for mode in ("1", "L", "P", "RGBA"):
+    def right(content: bytes) -> bool:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.array_equal(decode(content), np.asarray(image.convert("RGB")))
+
+    for content in (encoded("BMP", mode="1"), with_a_palette()):
         with pytest.raises(BadImageError):
-            inspect(encoded("BMP", mode=mode))
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            decode(encoded("BMP", mode=mode))
-    whole = encoded("BMP")
-    info = inspect(whole)
-    assert decode(whole).shape == (info.height, info.width, 3)
+            inspect(content)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(encoded("BMP", mode="1"))
+    assert not right(with_a_palette())
+    for mode in ("RGB", "RGBA", "L"):
+        whole = encoded("BMP", mode=mode)
+        assert inspect(whole).format == "bmp"
+        assert right(whole)
+
+
+def with_a_palette() -> bytes:
+    """A BMP file of 8 bits a pixel, in colours."""
+    grey, file = Image.linear_gradient("L").resize((64, 48)), io.BytesIO()
+    Image.merge("RGB", (grey, grey.rotate(180), grey)).convert("P").save(file, "BMP")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
@@ -244,9 +260,7 @@ def bmp(encoded: Callable[..., bytes], **changed: int) -> bytes:
     ("mode", "changed", "kind"),
     [
         ("1", {}, "of 1 bits a pixel"),
-        ("L", {}, "of 8 bits a pixel"),
-        ("P", {}, "of 8 bits a pixel"),
-        ("RGBA", {}, "of 32 bits a pixel"),
+        ("P", {}, "with a palette of colours"),
         ("RGB", {"bits": 16}, "of 16 bits a pixel"),
         (
             "RGB",
@@ -255,14 +269,16 @@ def bmp(encoded: Callable[..., bytes], **changed: int) -> bytes:
         ),
     ],
 )
-def test_a_bmp_of_other_than_24_bits(
+def test_a_bmp_that_tensorflow_reads_otherwise(
     features: Callable[..., dict[str, Any]], encoded: Callable[..., bytes],
     mode: str, changed: dict[str, int], kind: str,
 ) -> None:  # fmt: skip
     content = bmp(encoded, **changed) if changed else encoded("BMP", mode=mode)
+    if mode == "P":
+        content = with_a_palette()
     assert examine_image(features, content) == (
-        f"image/encoded is a BMP image {kind}; the OD API reads uncompressed ones of 24 bits: "
-        "save it as PNG or JPEG"
+        f"image/encoded is a BMP image {kind}; the OD API reads uncompressed ones of 24 or 32 "
+        "bits, and grey ones: save it as PNG or JPEG"
     )
 
 

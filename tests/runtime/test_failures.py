@@ -1,9 +1,11 @@
 """What TensorFlow's errors mean for a run: said once, or tried again."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.contract import RunPaths
 from launcher.errors import ConfigError, OutOfMemoryError, StorageError, WorkerExit
 
 pytestmark = pytest.mark.tensorflow
@@ -60,3 +62,15 @@ def test_too_many_open_files_are_told_with_their_limit() -> None:
     explained = failures.explain(error, workers=1)
     assert isinstance(explained, StorageError)
     assert "Raise `ulimit -n`" in str(explained)
+
+
+def test_a_run_whose_checkpoint_is_there_has_had_memory_for_a_step(tmp_path: Path) -> None:
+    """Also where this attempt has not come to its first."""
+    from launcher.runtime.__main__ import _has_stepped
+
+    paths = RunPaths(tmp_path)
+    assert not _has_stepped(paths, None)
+    paths.checkpoints.mkdir()
+    assert not _has_stepped(paths, None)
+    (paths.checkpoints / "ckpt-500.index").touch()
+    assert _has_stepped(paths, None)

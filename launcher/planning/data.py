@@ -189,8 +189,6 @@ def _missing_records(spec: JobSpec, field: str, patterns: tuple[str, ...]) -> li
 def _missing_label_map(spec: JobSpec, path: str) -> list[Problem]:
     if not path:
         return [spec.problem("data.label_map", UNSET, NAME_LABELS)]
-    if is_url(path):
-        return []
     try:
         mode = file_mode(path)
     except DataError as e:
@@ -218,7 +216,7 @@ def _num_classes(dataset: str, labels: str, source: Source) -> int | None:
     """The published head for COCO; for other data what its label map holds, once it is there."""
     if dataset == "coco2017":
         return model_classes(source.recipe.build() if source.recipe else source.pipeline)
-    mode = file_mode(labels) if labels and not is_url(labels) else None
+    mode = file_mode(labels) if labels else None
     if mode is not None and stat.S_ISREG(mode):
         return max(label_maps.read(Path(labels)))
     return model_classes(source.pipeline)

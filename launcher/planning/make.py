@@ -120,7 +120,7 @@ def _target(spec: JobSpec, source: Source, data: DataPlan) -> float | None:
     if spec.evaluate.target_map is not None:
         return spec.evaluate.target_map
     published = source.recipe.published_map if source.recipe else None
-    return published if data.dataset == "coco2017" else None
+    return published if data.is_coco else None
 
 
 def _worker_config(

@@ -177,7 +177,7 @@ def _data_rows(plan: Plan) -> list[Row]:
     return [
         Row(
             "epochs",
-            _epochs(plan.recipe_facts, seen if data.dataset == "coco2017" else None),
+            _epochs(plan.recipe_facts, seen if data.is_coco else None),
             _epochs(plan.file_facts, seen),
             "" if plan.epochs is None else _digits(plan.epochs),
             epochs,

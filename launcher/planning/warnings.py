@@ -102,7 +102,7 @@ def _weights(source: Source, data: DataPlan, fine_tune: FineTune | None) -> Iter
     published = source.recipe_facts or source.reference
     if fine_tune is not None or not published.start:
         return
-    if data.dataset == "coco2017":
+    if data.is_coco:
         yield (
             "training starts from random weights, the published mAP from a "
             f"{published.start} checkpoint: set train.fine_tune_checkpoint and fine_tune_type"

@@ -80,7 +80,7 @@ class Subject:
     def trains_from_scratch(self) -> bool:
         """On the recipe's data, from no more than a backbone: its budget and its mAP apply."""
         fine_tune = self.plan.fine_tune
-        return (self.plan.data.dataset == "coco2017" or self.has_own_recipe) and (
+        return (self.plan.data.is_coco or self.has_own_recipe) and (
             fine_tune is None or fine_tune.kind == "classification"
         )
 
@@ -164,7 +164,7 @@ def subject_of(plan: Plan, *, weights_here: bool = True) -> Subject:
 def _other_val_map(plan: Plan, source: Source) -> str | None:
     readers = source.pipeline.eval_input_reader if source.file else ()
     own, run = real_path(readers[0].label_map_path) if readers else "", plan.data.label_map
-    if not own or not run or own == run or is_url(own) or is_url(run):
+    if not own or not run or own == run or is_url(own):
         return None
     try:
         same = label_map.read(Path(own)) == label_map.read(Path(run))

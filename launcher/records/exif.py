@@ -1,12 +1,8 @@
-"""How a viewer turns a picture, by its Exif mark. Training does not: TensorFlow ignores the mark.
+"""How a viewer turns a picture, by its Exif mark. Training ignores it, as TensorFlow does."""
 
-Only what stands before the pixels is looked at: of a picture without the mark two or three
-segments.
-"""
-
-import struct
-
-from launcher.records.jpeg_tables import ADDITIONS
+import contextlib
+import io
+import warnings
 
 UPRIGHT = 1
 """The pixels are shown as they are stored. 2 to 8 turn or mirror them (Exif 2.3, table 4)."""
@@ -20,56 +16,22 @@ TURNED = {
     8: "turned by 270 degrees clockwise",
 }
 
-_APP1 = 0xE1
-_EXIF = b"Exif\0\0"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_TAG, _SHORT = 0x0112, 3
-_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_MARKS = (b"Exif\0\0", b"eXIf")
+"""Of a JPEG's segment and of a PNG's chunk: few pictures have one, and Pillow is slow to open."""
+_HEAD = 4_096
+"""Bytes in which a mark begins: a JPEG's is its first segment but JFIF's (Exif 2.3, 4.5.4)."""
 
 
 def orientation(encoded: bytes) -> int:
     """1 to 8; UPRIGHT where there is no mark, or none that can be read."""
-    if encoded[:2] == b"\xff\xd8":
-        return _of_tiff(_in_jpeg(encoded))
-    return _of_tiff(_in_png(encoded)) if encoded.startswith(_PNG) else UPRIGHT
-
-
-def _in_jpeg(encoded: bytes) -> bytes:
-    """The body of the Exif segment, which stands before all tables; empty without one."""
-    at = 2
-    while at + 4 <= len(encoded) and encoded[at] == 0xFF and encoded[at + 1] in ADDITIONS:
-        end = at + 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
-        if encoded[at + 1] == _APP1 and encoded.startswith(_EXIF, at + 4):
-            return encoded[at + 4 + len(_EXIF) : end]
-        at = end
-    return b""
-
-
-def _in_png(encoded: bytes) -> bytes:
-    """The data of the chunk eXIf, if it stands before the pixels."""
-    at = len(_PNG)
-    while at + 8 <= len(encoded):
-        length, kind = int.from_bytes(encoded[at : at + 4], "big"), encoded[at + 4 : at + 8]
-        if kind == b"eXIf":
-            return encoded[at + 8 : at + 8 + length]
-        if kind == b"IDAT":
-            break
-        at += 12 + length
-    return b""
-
-
-def _of_tiff(data: bytes) -> int:
-    """The tag of the first directory."""
-    order = _ORDERS.get(data[:4])
-    if order is None:
+    head = encoded[:_HEAD]
+    if not any(mark in head for mark in _MARKS):
         return UPRIGHT
-    try:
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        for entry in range(count):
-            fields = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * entry)
-            if fields[:3] == (_TAG, _SHORT, 1):
-                return fields[3] if fields[3] in TURNED else UPRIGHT
-    except struct.error:  # cut, or it points behind its end
-        pass
+    from PIL import ExifTags, Image
+
+    # Pillow's readers raise and warn whatever broken bytes lead them to (records/image.py).
+    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
+        with Image.open(io.BytesIO(encoded)) as image:
+            turn = image.getexif().get(ExifTags.Base.Orientation)
+        return turn if turn in TURNED else UPRIGHT
     return UPRIGHT

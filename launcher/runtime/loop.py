@@ -205,8 +205,7 @@ class Training:
     def _dataset(self, threads: int) -> Any:
         devices_here = max(1, self._config.gpus_per_worker)
         count = InputCount(self._config.accumulation_steps * devices_here)
-        failure = lambda: self.source.failure  # noqa: E731
-        self._watchdog.watch_input(count.lacks, self.source.stuck, failure)
+        self._watchdog.watch_input(count.lacks, self.source.stuck, lambda: self.source.failure)
 
         def per_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             dataset = train_dataset(

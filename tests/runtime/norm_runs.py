@@ -114,12 +114,17 @@ def _values(variable: Any) -> Any:
 
 def passes() -> dict[str, Any]:
     """Gradients and statistics of 32 images, 8 a statistic: in a loop of 4, in one pass, and in a
-    loop of two replicas with 4 each."""
+    loop of two replicas with 4 each, whose moments are shared or not (`apart`). The activation is
+    smooth: where ReLU6 bends, the last bit of a sum decides whether a gradient passes, and equal
+    arithmetic then differs by up to 1e-2."""
     import tensorflow as tf
 
     found: dict[str, Any] = {}
     batch, message = splits.images(), splits.pipeline()
     message.model.ssd.freeze_batchnorm = False
+    message.model.ssd.feature_extractor.override_base_feature_extractor_hyperparams = True
+    for hyperparams in splits.hyperparams_of(message):
+        hyperparams.activation = hyperparams.SWISH
     one = tf.distribute.OneDeviceStrategy("/cpu:0")
     two = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     start = None  # the first one's weights: Keras numbers its layers on, and names seed the others'
@@ -128,10 +133,11 @@ def passes() -> dict[str, Any]:
             ("loop", 1, one, 8),
             ("pass", 4, one, 32),
             ("both", 1, two, 4),
+            ("apart", 1, two, 4),
         ):
             trainer = splits.Trainer(strategy, message)
             start = trainer.start = start or trainer.start
-            averages = _change(trainer, kind, groups, synchronised=strategy is two)
+            averages = _change(trainer, kind, groups, synchronised=name == "both")
             found |= trainer.run(f"{kind} {name}", batch, images, "global")
             statistics = [v for v in trainer.model.variables if "moving" in v.name]
             for what, values in (("statistics", statistics), ("averages", averages)):

@@ -43,11 +43,32 @@ def read_all_train_rows(paths: RunPaths) -> list[dict[str, Any]]:
 
 
 def read_score_rows(paths: RunPaths) -> list[dict[str, Any]]:
-    """The rows of `eval.jsonl`: a score with a number for its mAP, or the `error` of one that
-    failed, as they were written."""
+    """The rows of `eval.jsonl` that count: a score with a number for its mAP, or the `error` of one
+    that failed, as they were written.
+
+    When the newest checkpoints are damaged a restart goes on from one before, and what was scored
+    of them is of weights that are gone.
+    """
     rows = filter(_has_step, read_jsonl(paths.eval_metrics))
     sound = [_with_numbers(row, COCO_NUMBERS, "per_category") for row in rows]
-    return [row for row in sound if "error" in row or row.get("mAP") is not None]
+    told = [row for row in sound if "error" in row or row.get("mAP") is not None]
+    void = _trained_again(paths) if told else []
+    return [row for row in told if not any(_is_before(row, *again) for again in void)]
+
+
+def _trained_again(paths: RunPaths) -> list[tuple[int, float]]:
+    """From which step on, and since when, for each restart that went back."""
+    found, last = [], -1
+    for row in read_all_train_rows(paths):
+        if row["step"] <= last and row.get("time") is not None:
+            found.append((row["step"], row["time"]))
+        last = row["step"]
+    return found
+
+
+def _is_before(row: dict[str, Any], step: int, time: float) -> bool:
+    scored = row.get("time")
+    return row["step"] >= step and isinstance(scored, int | float) and scored < time
 
 
 def _has_step(row: dict[str, Any]) -> bool:

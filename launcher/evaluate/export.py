@@ -34,6 +34,10 @@ from launcher.worker_config import WorkerConfig
 BUG = 1  # exit code of a traceback
 
 
+class DeletedError(ConfigError):
+    """A checkpoint that newer ones have replaced while the model was built."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     leave_on_sigterm()
@@ -57,7 +61,23 @@ def export(paths: RunPaths, step: int | None, output: Path | None, *, replace: b
     `export/step-N` in the run's folder. Raises LauncherErrors.
     """
     started = time.monotonic()
-    step = choose_step(paths, step)
+    chosen = choose_step(paths, step)
+    while True:
+        try:
+            folder, size = _export(paths, chosen, output, replace=replace)
+            break
+        except DeletedError:
+            newest = choose_step(paths, step)
+            if newest == chosen:
+                raise
+            say(f"the checkpoint of step {chosen} was deleted meanwhile: that of {newest} is taken")
+            chosen = newest
+    say(f"{folder}: step {chosen}, {size / 1e6:,.1f} MB, {time.monotonic() - started:.0f} s")
+    return folder
+
+
+def _export(paths: RunPaths, step: int, output: Path | None, *, replace: bool) -> tuple[Path, int]:
+    """The folder, and its size in bytes."""
     folder = output or paths.root / "export" / f"step-{step}"
     check_output(folder, replace=replace)
     config = WorkerConfig.read(paths.plan)
@@ -72,8 +92,7 @@ def export(paths: RunPaths, step: int | None, output: Path | None, *, replace: b
         write_json(hidden / EXPORT_RECORD, told)
         size = sum(p.stat().st_size for p in hidden.rglob("*") if p.is_file())
         put(hidden, folder)
-    say(f"{folder}: step {step}, {size / 1e6:,.1f} MB, {time.monotonic() - started:.0f} s")
-    return folder
+    return folder, size
 
 
 def choose_step(paths: RunPaths, step: int | None) -> int:
@@ -131,7 +150,7 @@ def _write(
         sha256 = follow.digest(paths.checkpoints, step)
         detector.restore(follow.prefix(paths.checkpoints, step))
     except (FileNotFoundError, CheckpointGone):
-        raise ConfigError(
+        raise DeletedError(
             f"the checkpoint of step {step} was deleted while it was read",
             place=str(paths.checkpoints),
             remedy="Export a newer one",

@@ -236,6 +236,29 @@ def test_a_checkpoint_that_is_not_there(exported: Exported, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+def test_the_newest_is_the_newest_when_the_model_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = RunPaths(tmp_path)
+    steps = [5, 6]
+
+    def write(*args: Any) -> dict[str, Any]:
+        step, folder = args[-2:]
+        if step == 5:
+            raise exporter.DeletedError("deleted")
+        (folder / "saved_model.pb").touch()
+        return {"step": step}
+
+    make_run(paths, "model { ssd { num_classes: 3 } }")
+    monkeypatch.setattr(exporter, "choose_step", lambda paths, step: step or steps.pop(0))
+    monkeypatch.setattr(exporter, "_write", write)
+    folder = exporter.export(paths, None, None, replace=False)
+    assert folder == paths.root / "export" / "step-6"
+    assert [path.name for path in folder.parent.iterdir()] == ["step-6"]
+    with pytest.raises(ConfigError, match="deleted"):
+        exporter.export(paths, 5, None, replace=False)
+
+
 def test_nothing_is_overwritten_by_accident(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds an exported model already"):
         exporter.check_output(exported.folder, replace=False)

@@ -59,6 +59,12 @@ def test_an_efficientnet_classifier_gives_the_whole_backbone(tmp_path: Path) -> 
     randomize(other, seed=4)
     with pytest.raises(ConfigError, match="is not of this model's architecture"):
         restore(model, save(tmp_path / "b2", feature_extractor=other), "classification")
+    # Backbone and BiFPN alone are no full model, though the classifier's top is among them.
+    import tensorflow as tf
+
+    part = tf.train.Checkpoint(_feature_extractor=model._feature_extractor)
+    with pytest.raises(ConfigError, match="has nothing of the model's heads"):
+        restore(model, save(tmp_path / "part", model=part), "full")
 
 
 def names(model: Any) -> list[str]:

@@ -16,6 +16,9 @@ from launcher.errors import StorageError, write_remedy
 Done = TypeVar("Done")
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
+_OF_THE_DISK = tuple(
+    os.strerror(number) for number in (*PASSING, errno.EACCES, errno.EMFILE, errno.ENOMEM)
+)
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 """Used as they are: opened anew, a file that a shell appends to would lose what it has."""
 RUN_DIR = "choose another place with run_dir"
@@ -174,6 +177,12 @@ def is_passing(error: StorageError) -> bool:
 def passing(error: OSError) -> bool:
     """The same of the system's own error."""
     return error.errno in PASSING
+
+
+def is_of_the_disk(message: str) -> bool:
+    """Whether an error that TensorFlow tells in words is of the reading of files, and not of what
+    is in them."""
+    return any(text in message for text in _OF_THE_DISK)
 
 
 @contextlib.contextmanager

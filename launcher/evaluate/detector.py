@@ -82,7 +82,6 @@ class Detector:
             autograph=False,
         )
         self._infer.get_concrete_function()  # all variables are there before the first restore
-        self._checkpoint = tf.train.Checkpoint(model=self._model)
         self._averaged = averaged
 
     @property
@@ -98,8 +97,11 @@ class Detector:
     def restore(self, prefix: Path) -> None:
         """Raises CheckpointGone, ConfigError for another model's,
         UnreadableCheckpointError for a damaged one."""
+        # A new object each time: as long as it lives it keeps what a checkpoint has and it has not,
+        # an optimizer with the whole graph of objects.
+        checkpoint = tf.train.Checkpoint(model=self._model)
         try:
-            status = self._checkpoint.restore(os.fspath(prefix)).expect_partial()
+            status = checkpoint.restore(os.fspath(prefix)).expect_partial()
             status.assert_existing_objects_matched()
             if self._averaged:
                 averages.restore(self._model, prefix)

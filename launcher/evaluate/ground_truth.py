@@ -72,7 +72,13 @@ class ValImage:
 @dataclass(frozen=True)
 class GroundTruth:
     images: tuple[ValImage, ...]
-    categories: dict[int, str]
+    labels: Labels
+    num_classes: int
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Names by id."""
+        return self.labels.names
 
     def to_coco(self) -> dict[str, Any]:
         """The data set as pycocotools takes it. Annotation ids start at 1: 0 means "no match"."""
@@ -125,7 +131,7 @@ def read(
             seen[image.source_id] = where
             images.append(image)
     _check(images, expected, place)
-    return GroundTruth(tuple(_with_ids(images)), labels.names)
+    return GroundTruth(tuple(_with_ids(images)), labels, num_classes)
 
 
 def encoded_images(images: Collection[ValImage]) -> dict[int, bytes]:

@@ -11,7 +11,13 @@ from PIL import Image
 
 from launcher import records
 from launcher.contract import RunPaths
-from launcher.errors import ConfigError, DataError
+from launcher.errors import (
+    ConfigError,
+    DataError,
+    LauncherError,
+    OutOfMemoryError,
+    StorageError,
+)
 from launcher.evaluate import coco, examples, follow, pictures
 from launcher.evaluate.attempts import Comparison
 from launcher.evaluate.both_modes import BothModes, Modes
@@ -20,7 +26,7 @@ from launcher.evaluate.drawings import Drawings
 from launcher.evaluate.ground_truth import GroundTruth, ValImage, encoded_images
 from launcher.evaluate.process import say
 from launcher.evaluate.writers import TensorBoard, write_png
-from launcher.storage import append_jsonl, write_json
+from launcher.storage import append_jsonl, is_of_the_disk, write_json
 
 SHOWN = 8  # val images in the picture, the same ones for all steps
 REPORT_SECONDS = 60.0  # between two progress lines
@@ -55,14 +61,16 @@ class Scorer:
         self._between = between
         self._dump = dump
         self._certified_from = certified_from
+        self._had_room = False  # a whole val set was detected
         self._drawings = Drawings(paths, total_steps)
         self._board = TensorBoard(paths.tensorboard / "eval")
         self._shown = choose(truth.images, SHOWN)
         encoded = encoded_images(self._shown)
         self._pixels = {i: Image.open(io.BytesIO(data)) for i, data in encoded.items()}
 
-    def score(self, step: int) -> dict[str, Any] | None:
-        """The line of eval.jsonl that it wrote; None when the checkpoint is gone."""
+    def score(self, step: int, *, certified: bool = False) -> dict[str, Any] | None:
+        """The line of eval.jsonl that it wrote; None when the checkpoint is gone. `certified`: the
+        numbers are pycocotools', whatever the step."""
         folder = self._paths.checkpoints
         started = time.monotonic()
         say(f"scoring ckpt-{step} on {len(self._truth.images)} images")
@@ -76,7 +84,7 @@ class Scorer:
         self._between()
         images = len(self._truth.images)
         speed = images / (time.monotonic() - started)
-        scores = self._numbers(step, results)
+        scores = self._numbers(results, certified=certified or step >= self._certified_from)
         self._between()
         drawn = self._draw(results)
         picture = self._paths.picture(step)
@@ -117,19 +125,19 @@ class Scorer:
         with self._comparison.begun(step):
             return self._modes.measure()
 
-    def _numbers(self, step: int, results: Sequence[CocoResult]) -> coco.Scores:
+    def _numbers(self, results: Sequence[CocoResult], *, certified: bool) -> coco.Scores:
         """Of a certified step from both engines: so the curve that led to it is checked too."""
         fast = coco.score_fast(self._dataset, results)
-        if step < self._certified_from:
+        if not certified:
             return fast
         self._between()
-        certified = coco.score(self._dataset, results)
-        if (apart := coco.difference(fast, certified)) > coco.EQUAL:
+        slow = coco.score(self._dataset, results)
+        if (apart := coco.difference(fast, slow)) > coco.EQUAL:
             say(
-                f"warning: {fast.engine} and {certified.engine} differ by {apart:.2g} here: trust"
-                f" only the rows of eval.jsonl whose engine is {certified.engine}"
+                f"warning: {fast.engine} and {slow.engine} differ by {apart:.2g} here: trust"
+                f" only the rows of eval.jsonl whose engine is {slow.engine}"
             )
-        return certified
+        return slow
 
     def _detect(self) -> list[CocoResult]:
         results: list[CocoResult] = []
@@ -144,22 +152,44 @@ class Scorer:
                 if time.monotonic() >= report:
                     say(f"{done} images, {done / (time.monotonic() - started):.1f} images/s")
                     report += REPORT_SECONDS
-        except tf.errors.ResourceExhaustedError as e:
-            raise ConfigError(
-                f"out of memory with {self._detector.batch} images at a time",
-                place="batch.per_replica_batch",
-                remedy="Lower it, or give the evaluator a larger accelerator",
-            ) from e
         except tf.errors.OpError as e:
-            if damage := self._find_damage():
-                raise damage from None
-            raise DataError(
-                f"the val records cannot be read ({str(e).splitlines()[0][:300]})",
-                place=str(self._truth.images[0].path.parent),
-            ) from e
+            if error := self._explain(e):
+                raise error from e
+            raise
         if done != len(self._truth.images):
             raise self._changed(f"{done} images, {len(self._truth.images)} before")
+        self._had_room = True
         return results
+
+    def _explain(self, error: tf.errors.OpError) -> LauncherError | None:
+        """None when neither records nor settings are known to be at fault: a device may fail once,
+        and another evaluator is started."""
+        text = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+        folder = str(self._truth.images[0].path.parent)
+        if is_of_the_disk(str(error)):
+            return StorageError(
+                f"the val records cannot be read now ({text})",
+                place=folder,
+                remedy="See whether this storage answers",
+            )
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            much = f"out of memory with {self._detector.batch} images at a time"
+            if self._had_room:
+                return OutOfMemoryError(
+                    f"{much}, which had enough before ({text})",
+                    place="the evaluator's device",
+                    remedy="See what else uses it",
+                )
+            return ConfigError(
+                much,
+                place="batch.per_replica_batch",
+                remedy="Lower it, or give the evaluator a larger accelerator",
+            )
+        if damage := self._find_damage():
+            return damage
+        if "IteratorGetNext" in str(error) or isinstance(error, tf.errors.DataLossError):
+            return DataError(f"the val records cannot be read ({text})", place=folder)
+        return None
 
     def _coco_results(self, found: Detections) -> list[CocoResult]:
         image = self._by_source_id.get(found.source_id)
@@ -180,7 +210,8 @@ class Scorer:
     def _find_damage(self) -> DataError | None:
         """Names the record that TensorFlow could not decode."""
         files = sorted({image.path for image in self._truth.images})
-        return records.locate_damage(files, max(self._truth.categories))
+        labels = self._truth.labels
+        return records.locate_damage(files, self._truth.num_classes, texts=labels.ids)
 
     def _changed(self, what: str) -> DataError:
         return DataError(

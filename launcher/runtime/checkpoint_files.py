@@ -4,8 +4,6 @@ records/unfinished.py says in which order TensorFlow writes them.
 """
 
 import contextlib
-import errno
-import os
 import time
 
 import tensorflow as tf
@@ -14,13 +12,9 @@ from launcher.contract import RunPaths
 from launcher.errors import StorageError
 from launcher.records import checkpoint as checkpoint_record
 from launcher.records import unfinished
-from launcher.storage import PASSING, write_text
+from launcher.storage import is_of_the_disk, write_text
 
 _AGAIN_SECONDS = (0.5, 2.0)
-_OF_THE_DISK = tuple(
-    os.strerror(number) for number in (*PASSING, errno.EACCES, errno.EMFILE, errno.ENOMEM)
-)
-"""What TensorFlow's messages end with where not the files are at fault but the reading of them."""
 
 
 class CheckpointFiles:
@@ -102,7 +96,7 @@ def _flaw(prefix: str) -> str | None:
             reader.get_tensor(name)
     # IndexError, ValueError: how its Python side tells a data file that is cut short.
     except (tf.errors.OpError, IndexError, ValueError) as e:
-        if any(text in str(e) for text in _OF_THE_DISK):
+        if is_of_the_disk(str(e)):
             raise OSError(reason(e)) from e
         return reason(e)
     return None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from launcher.contract import RunPaths
+from launcher.errors import ConfigError, DataError, OutOfMemoryError, StorageError
 from launcher.odapi import compat, pipeline
 from launcher.storage import read_jsonl
 
@@ -125,3 +126,80 @@ def test_a_comparison_that_ends_the_process_costs_no_score(
     assert score(50) is None
     assert "the evaluator died in it at step 30 and 40" in capsys.readouterr().err
     assert len(seen) == 1
+
+
+def test_detection_errors_say_what_is_at_fault(parts: tuple[Any, Any], tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    one = scorer(parts, RunPaths(tmp_path))
+    errors = tf.errors
+
+    def kind(error: type, text: str) -> Any:
+        return type(one._explain(error(None, None, text)))
+
+    assert kind(errors.InternalError, "CUDA_ERROR_LAUNCH_FAILED") is type(None), "another try"
+    assert kind(errors.UnknownError, "val.record; Input/output error") is StorageError
+    assert kind(errors.ResourceExhaustedError, "val.record; Too many open files") is StorageError
+    assert kind(errors.ResourceExhaustedError, "OOM when allocating") is ConfigError
+    assert kind(errors.DataLossError, "corrupted record at 12") is DataError
+    text = "{{function_node __wrapped__IteratorGetNext}} bad shape"
+    assert kind(errors.InvalidArgumentError, text) is DataError
+    save(parts, RunPaths(tmp_path), 10)
+    one.score(10)
+    assert kind(errors.ResourceExhaustedError, "OOM when allocating") is OutOfMemoryError
+    one.close()
+
+
+def test_labels_given_by_text_are_no_damage(parts: tuple[Any, Any], tmp_path: Path) -> None:
+    from launcher.evaluate import ground_truth
+    from launcher.evaluate.scoring import Scorer
+    from tests.evaluate.conftest import Val
+
+    val = Val(tmp_path)
+    record = val.record(
+        "1",
+        [val.box(1, 20, 20, 60, 50)],
+        (128, 128),
+        image__object__class__text=["square"],
+        image__object__class__label=[77],
+    )
+    file = val.write(record)
+    truth = ground_truth.read([str(file)], ground_truth.Labels.read(val.label_map), 3, 1)
+    one = Scorer(RunPaths(tmp_path), truth, parts[1], lambda: None, total_steps=10)
+    assert one._find_damage() is None
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "record 0" in str(one._find_damage())
+    one.close()
+
+
+def test_scores_leave_nothing_of_a_checkpoint_behind(
+    parts: tuple[Any, Any], tmp_path: Path
+) -> None:
+    """A checkpoint of a run has an optimizer and a step, which a detector has not."""
+    import gc
+
+    import tensorflow as tf
+
+    model = parts[1].model
+    others = tf.train.Checkpoint(**{f"slot{i}": tf.Variable(0.0) for i in range(5)})
+    saved = tf.train.Checkpoint(model=model, optimizer=others, step=tf.Variable(0))
+    prefix = Path(saved.save(str(tmp_path / "ckpt")))
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(o).__name__ == "CheckpointPosition" for o in gc.get_objects())
+
+    parts[1].restore(prefix)
+    before = kept()
+    for _ in range(3):
+        parts[1].restore(prefix)
+    assert kept() == before
+
+
+def test_any_step_can_be_certified(parts: tuple[Any, Any], tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    save(parts, paths, 10)
+    one = scorer(parts, paths, certified_from=10_000)
+    assert one.score(10)["engine"] == "hotcoco"
+    assert one.score(10, certified=True)["engine"] == "pycocotools"
+    one.close()

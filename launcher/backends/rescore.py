@@ -1,4 +1,4 @@
-"""`launcher evaluate`: the evaluator once more, in the foreground, on a run that has ended."""
+"""`launcher evaluate`: the newest checkpoint of a run that has ended, scored in the foreground."""
 
 import os
 import signal
@@ -50,8 +50,9 @@ def score_again(root: Path, status: RunStatus, score: Callable[[RunStatus], int]
                 place=root.name,
                 remedy="Its messages are above",
             )
-        final = read_results(RunPaths(root), root.name, status.state).final
-        if final is not None and final["step"] >= status.total_steps:
+        results = read_results(RunPaths(root), root.name, status.state)
+        final, last = results.final, results.total_steps
+        if final is not None and 0 < last <= final["step"]:
             write_status(replace(status, state=State.SUCCEEDED, reason=Reason.SCORED, message=""))
     finally:
         held.release()
@@ -62,7 +63,7 @@ def _process(root: Path, status: RunStatus) -> Process:
     process = render.evaluator(job, status.attempt, os.getpid())
     if process is None:
         raise UsageError("has no evaluator", place=root.name)
-    return process
+    return replace(process, argv=(*process.argv, "--once"))
 
 
 def run_here(process: Process) -> int:

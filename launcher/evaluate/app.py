@@ -12,6 +12,7 @@ from launcher.contract import RunPaths
 from launcher.errors import (
     ConfigError,
     LauncherError,
+    PeerLostError,
     StorageError,
     UnreadableCheckpointError,
     WorkerExit,
@@ -28,7 +29,7 @@ from launcher.evaluate.process import (
 )
 from launcher.evaluate.start import start_detector
 from launcher.odapi import compat, pipeline
-from launcher.storage import answering, discard, is_gone, write_json
+from launcher.storage import answering, discard, is_gone, is_of_the_disk, write_json
 from launcher.worker_config import WorkerConfig
 
 if TYPE_CHECKING:
@@ -81,29 +82,50 @@ def run(paths: RunPaths, args: argparse.Namespace) -> None:
 
 
 def score_one(paths: RunPaths, scorer: "Scorer", step: int | None) -> None:
-    """The checkpoint of `step`, None: the newest one."""
+    """The checkpoint of `step`, whether it has a score or not. None: the newest that can be read.
+
+    Raises ConfigError when there is none, UnreadableCheckpointError.
+    """
     listed = follow.listed_steps(paths.checkpoints)
     if step is None:
-        step = max(listed, default=None)
-    if step is None or not follow.exists(paths.checkpoints, step):
+        step = _score_newest(scorer, listed)
+    elif not follow.exists(paths.checkpoints, step):
         has = f"has those of steps {', '.join(map(str, listed))}" if listed else "has none"
         raise ConfigError(
-            "no checkpoint yet" if step is None else f"no checkpoint of step {step}: it {has}",
+            f"no checkpoint of step {step}: it {has}",
             place=str(paths.checkpoints),
             remedy="Train first" if not listed else "Give one of these with --step",
         )
-    if scorer.score(step) is None:
+    elif scorer.score(step) is None:
         raise ConfigError(
             f"the checkpoint of step {step} was deleted while it was read",
             place=str(paths.checkpoints),
             remedy="Score a newer one",
         )
+    if step is None:
+        raise ConfigError("no checkpoint yet", place=str(paths.checkpoints), remedy="Train first")
+
+
+def _score_newest(scorer: "Scorer", listed: Sequence[int]) -> int | None:
+    """Its step; None when there is none. Raises UnreadableCheckpointError when all are damaged."""
+    error = None
+    for step in reversed(listed):
+        try:
+            if scorer.score(step) is not None:
+                return step
+        except UnreadableCheckpointError as e:
+            say(f"{e}: the one before is tried")
+            error = error or e
+    if error is not None:
+        raise error
+    return None
 
 
 def follow_run(
     paths: RunPaths, config: WorkerConfig, scorer: "Scorer", environment: Environment
 ) -> None:
-    """Until the last checkpoint is scored, or the run has ended without one."""
+    """Until the last checkpoint is scored. Raises PeerLostError when the run has ended without it:
+    then the newest one is scored, and whoever started this must not take the run for scored."""
     ledger = follow.Ledger(paths.eval_metrics, paths.checkpoints)
     attempts = Attempts(paths)
     gone: dict[int, list[int]] = {}
@@ -130,12 +152,17 @@ def follow_run(
             waiting = False
             last = step == config.total_steps
             tried = identity(paths, step)
-            if not try_to_score(scorer, attempts, step, environment, give_up=not last):
+            if not try_to_score(
+                scorer, attempts, step, environment, give_up=not last, certified=bool(ended)
+            ):
                 gone[step] = tried  # one that is saved again under this step is another one
         elif ended:
             what = "its newest checkpoint is scored" if listed else "it has no checkpoint"
-            say(f"the run is {ended}, and {what}: done")
-            return
+            last_step = f"the last step, {config.total_steps},"
+            raise PeerLostError(
+                f"the run is {ended}, and {what}: {last_step} has no score",
+                remedy="`launcher submit SPEC --resume` goes on, if it may",
+            )
         else:
             if not waiting:
                 say(f"waiting for the next checkpoint in {paths.checkpoints}")
@@ -144,13 +171,20 @@ def follow_run(
 
 
 def try_to_score(
-    scorer: "Scorer", attempts: Attempts, step: int, environment: Environment, give_up: bool
+    scorer: "Scorer",
+    attempts: Attempts,
+    step: int,
+    environment: Environment,
+    *,
+    give_up: bool,
+    certified: bool = False,
 ) -> bool:
-    """Until it is scored or passed over. False when the checkpoint is gone.
+    """Until it is scored or passed over. False when the checkpoint is gone. `certified`: there will
+    be no later one.
 
-    Raises UnreadableCheckpointError when the tries are used up and it may not be given up. Errors
-    of the val records, the model or the storage are raised at once: they are those of every
-    checkpoint.
+    When the tries are used up and it may not be given up, raises UnreadableCheckpointError;
+    StorageError where not its files are at fault but the reading of them. Errors of the val
+    records, the model or the storage are raised at once: they are those of every checkpoint.
     """
     while True:
         if give_up and attempts.used_up(step):
@@ -158,11 +192,13 @@ def try_to_score(
             return True
         tries = attempts.begin(step)
         try:
-            row = scorer.score(step)
+            row = scorer.score(step, certified=certified)
         except UnreadableCheckpointError as e:
             attempts.failed(step, str(e))
             if tries >= MOST_TRIES and not give_up:
                 attempts.end()
+                if is_of_the_disk(str(e)):  # it may answer again, and has no other copy
+                    raise StorageError(str(e)) from e
                 raise
         except (Stopped, LauncherError):
             attempts.end()  # no fault of the checkpoint

@@ -40,11 +40,13 @@ def digest(folder: Path, step: int) -> str:
     """SHA-256 over the data files of a checkpoint, in order of their names.
 
     Raises FileNotFoundError when the checkpoint is gone, UnreadableCheckpointError when the disk
-    does not give it.
+    does not give it, or has its index alone: who deletes a checkpoint begins with that.
     """
     total = hashlib.sha256()
     try:
         files = sorted(folder.glob(f"ckpt-{step}.data-*"))
+        if not files and exists(folder, step):
+            raise unreadable(prefix(folder, step), "its data file is missing")
         if not files:
             raise FileNotFoundError(prefix(folder, step))
         for path in files:
@@ -92,16 +94,17 @@ def newest_open(listed: Collection[int], scored: Collection[int]) -> int | None:
 def ended(paths: RunPaths, began: float) -> str | None:
     """How a run ended that writes no more checkpoints, else None.
 
-    A supervisor says it in status.json. On Kubernetes there is none: the pod of a worker that will
-    not be started again says so, and a run that is submitted anew takes that word back. What is
-    older than this evaluator (`began`, seconds since 1970) may be of the submit before, whose
-    successor waits for its nodes: it counts after an hour. When nobody could say it (a container
-    that was killed whole, a JobSet, nodes that went away), their silence does (silence.py).
+    A supervisor says it in status.json, or that it goes on. On Kubernetes there is none: the pod of
+    a worker that will not be started again says so, and a run that is submitted anew takes that
+    word back. What is older than this evaluator (`began`, seconds since 1970) may be of the submit
+    before, whose successor waits for its nodes: it counts after an hour. When nobody could say it
+    (a container that was killed whole, a JobSet, nodes that went away), their silence does
+    (silence.py).
     """
     status = peek_json(paths.status)
     state = status.get("state") if isinstance(status, dict) else None
-    if state in set(State) and State(state).ended:
-        return str(state)
+    if state in set(State):
+        return str(state) if State(state).ended else None
     given_up = peek_json(paths.given_up)
     if not isinstance(given_up, dict):
         return silent(paths, began) if status is None else None

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from launcher.contract import RunPaths
-from launcher.errors import DataError, StorageError, UnreadableCheckpointError
+from launcher.errors import (
+    DataError,
+    PeerLostError,
+    StorageError,
+    UnreadableCheckpointError,
+)
 from launcher.evaluate import app, attempts, follow
 from launcher.evaluate.process import Environment, Stopped
 from launcher.storage import append_jsonl, read_jsonl, write_json
@@ -29,9 +34,12 @@ class Scorer:
         self.paths = paths
         self.faults = faults
         self.steps: list[int] = []
+        self.certified: list[int] = []
 
-    def score(self, step: int) -> dict[str, Any] | None:
+    def score(self, step: int, *, certified: bool = False) -> dict[str, Any] | None:
         self.steps.append(step)
+        if certified:
+            self.certified.append(step)
         if self.faults.get(step):
             raise self.faults[step].pop(0)
         sha256 = follow.digest(self.paths.checkpoints, step)
@@ -70,7 +78,7 @@ def save(paths: RunPaths, *steps: int) -> None:
 def evaluate(paths: RunPaths, **faults: list[BaseException]) -> list[int]:
     """One evaluator; the steps that it tried."""
     scorer: Any = Scorer(paths, {int(k.removeprefix("at_")): v for k, v in faults.items()})
-    with contextlib.suppress(Died, Stopped):
+    with contextlib.suppress(Died, Stopped, PeerLostError):
         app.follow_run(paths, WorkerConfig.read(paths.plan), scorer, Environment({}))
     return scorer.steps
 
@@ -130,6 +138,39 @@ def test_the_last_one_is_never_passed_over(paths: RunPaths) -> None:
     assert (scored(paths), given_up(paths)) == ([5, 10, 15, TOTAL], [])
 
 
+def test_of_the_last_one_a_disk_that_does_not_answer_is_waited_for(paths: RunPaths) -> None:
+    why = "ckpt-20: the checkpoint cannot be read (Input/output error)"
+    with pytest.raises(StorageError, match=r"ckpt-20: .*\(Input/output error\)"):
+        evaluate(paths, at_20=[UnreadableCheckpointError(why) for _ in range(9)])
+    assert evaluate(paths) == [TOTAL]
+
+
+def test_the_last_one_without_its_data_is_no_checkpoint_to_wait_for(paths: RunPaths) -> None:
+    (paths.checkpoints / f"ckpt-{TOTAL}.data-00000-of-00001").unlink()
+    with pytest.raises(UnreadableCheckpointError, match="its data file is missing"):
+        evaluate(paths)
+    assert scored(paths) == [5, 10, 15]
+
+
+def test_by_hand_the_newest_that_can_be_read_is_scored_again(paths: RunPaths) -> None:
+    evaluate(paths, at_15=unreadable(3))
+    scorer: Any = Scorer(paths, {TOTAL: unreadable(1)})
+    app.score_one(paths, scorer, None)
+    assert scorer.steps == [TOTAL, 15], "though it was passed over"
+    scorer = Scorer(paths, {step: unreadable(1) for step in (5, 10, 15, TOTAL)})
+    with pytest.raises(UnreadableCheckpointError, match="Checksum"):
+        app.score_one(paths, scorer, None)
+
+
+def test_the_newest_of_a_run_that_ended_early_is_certified(paths: RunPaths) -> None:
+    write_json(paths.status, {"state": "CANCELLED"})
+    save(paths, 5, 10)
+    scorer: Any = Scorer(paths, {})
+    with pytest.raises(PeerLostError, match=r"CANCELLED.*the last step, 20, has no score"):
+        app.follow_run(paths, WorkerConfig.read(paths.plan), scorer, Environment({}))
+    assert (scorer.steps, scorer.certified) == ([10], [10])
+
+
 def test_one_that_was_trained_again_is_tried_again(paths: RunPaths) -> None:
     write_json(paths.status, {"state": "FAILED"})
     save(paths, 5, 10)
@@ -143,7 +184,7 @@ def test_one_that_is_gone_for_a_while_is_scored_when_it_is_saved_again(paths: Ru
     """As one that a restarted group sets aside and trains again."""
 
     class Gone(Scorer):
-        def score(self, step: int) -> dict[str, Any] | None:
+        def score(self, step: int, *, certified: bool = False) -> dict[str, Any] | None:
             if step == TOTAL and self.steps.count(TOTAL) == 0:
                 self.steps.append(step)
                 save(self.paths, 5, 10, 15, TOTAL)  # by whoever trained it again meanwhile

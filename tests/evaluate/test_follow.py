@@ -94,6 +94,9 @@ def test_digest_is_of_all_data_files(tmp_path: Path) -> None:
     assert follow.digest(tmp_path, 100) != one
     with pytest.raises(FileNotFoundError):
         follow.digest(tmp_path, 200)
+    (tmp_path / "ckpt-300.index").touch()
+    with pytest.raises(UnreadableCheckpointError, match=r"ckpt-300: .*its data file is missing"):
+        follow.digest(tmp_path, 300)
 
 
 def test_a_disk_that_does_not_answer_is_told(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_a_supervisors_word_comes_first(paths: RunPaths) -> None:
     assert follow.ended(paths, NOW) == "CANCELLED"
     write_json(paths.status, {"state": "RUNNING"})
     assert follow.ended(paths, NOW) is None
+    give_up(paths, NOW - 100)  # by a pod, before the run was continued with another backend
+    assert follow.ended(paths, NOW - follow.STALE_SECONDS - 1) is None
 
 
 def start(paths: RunPaths, worker: int, when: float, code: int | None = None) -> None:

@@ -36,7 +36,7 @@ def _score(root: Path, status: RunStatus) -> int:
         else:
             return _as_job(job, dashboard, status.attempt)
     check_training_extra()
-    arguments = argparse.Namespace(attempt=status.attempt, once=False)
+    arguments = argparse.Namespace(attempt=status.attempt, once=True)
     return here.run_here(evaluator_job.process(job, arguments))
 
 
@@ -45,7 +45,7 @@ def _as_job(job: render.RayJob, dashboard: Dashboard, attempt: int) -> int:
     number = 1
     while dashboard.knows(render.evaluator_request(job, number)["submission_id"]):
         number += 1
-    request = render.evaluator_request(job, number, "--attempt", str(attempt))
+    request = render.evaluator_request(job, number, "--attempt", str(attempt), "--once")
     name = request["submission_id"]
     submission.submit(dashboard.address, request)
     _say(f"{job.name}: Ray job {name} at {dashboard.address}")

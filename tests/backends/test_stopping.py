@@ -203,7 +203,7 @@ def test_scoring_ends_what_a_killed_supervisor_left(make_job: MakeJob, start: St
 
 
 def test_leftovers_are_ended_with_the_lock_or_not_at_all(make_job: MakeJob, start: Start) -> None:
-    root = start(make_job("forever()"))
+    root = start(make_job("forever()", "forever()"))
     appears(root / "ready-1-0")
     killed(root)
     held = RunLock.acquire(root, Work.SUBMIT)

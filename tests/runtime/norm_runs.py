@@ -133,7 +133,7 @@ def passes() -> dict[str, Any]:
             ("loop", 1, one, 8),
             ("pass", 4, one, 32),
             ("both", 1, two, 4),
-            ("apart", 1, two, 4),
+            *([("apart", 1, two, 4)] if kind == "batch" else []),
         ):
             trainer = splits.Trainer(strategy, message)
             start = trainer.start = start or trainer.start

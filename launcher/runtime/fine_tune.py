@@ -154,7 +154,7 @@ def _too_little(model: Any, kind: str, match: Match) -> str:
     must = [v for v in _meant(model, "detection" if kind == "full" else kind) if v not in top]
     lost = [v for v in must if id(v) not in found]
     if not lost:
-        known = _Ids([*must, *top])
+        known = _Ids([*must, *top_of(model)])
         heads = match.variables - len(must)
         if kind == "full" and heads and all(v in known for v, _ in match.restored):
             return f"has nothing of the model's heads ({heads} variables), which 'full' is for"

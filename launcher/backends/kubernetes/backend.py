@@ -14,8 +14,8 @@ from launcher.backends.kubernetes import driver, folders, logs, reading, scores,
 from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.reading import Cluster
-from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, judge
-from launcher.backends.status import heartbeats, newest_score, progress_of
+from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, Seen, judge
+from launcher.backends.status import heartbeats, is_scored, progress_of
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.render import kubernetes as render
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _FRESH_SECONDS = 2.0
 """A status that is younger is told again: `submit` asks for it four times a second."""
+_SETTLED_SECONDS = 120.0
+"""NFS may show a new file to another machine after its attribute cache's 60 s."""
 
 
 class KubernetesBackend:
@@ -204,9 +206,7 @@ def _api_of(root: Path) -> Api:
 
 def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
     total = int(found.plan.get("total_steps") or 0)
-    score = newest_score(RunPaths(root).eval_metrics) or {}
-    seen = replace(reading.look(api, found), scored=0 < total == score.get("step"))
-    said = judge(seen)
+    said = judge(_with_score(reading.look(api, found), root, total))
     holder = found.config_map or found.workers or found.evaluator or {}
     status = RunStatus(
         name=found.name,
@@ -225,6 +225,17 @@ def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
         created = _seconds(found.workers["metadata"].get("creationTimestamp"))
         status = driver.with_written(status, root, created)
     return _with_progress(status, root)
+
+
+def _with_score(seen: Seen, root: Path, total: int) -> Seen:
+    """Whether this machine has the score of the last step. A network file system may show it some
+    time after its Job is complete."""
+    scored = total > 0 and is_scored(RunPaths(root).eval_metrics, total)
+    if not scored and (folders.is_copy(root) or not RunPaths(root).plan.is_file()):
+        return seen
+    ended = _seconds(seen.evaluator.ended) if seen.evaluator else None
+    settled = ended is None or time.time() - ended > _SETTLED_SECONDS
+    return replace(seen, scored=scored, settled=settled)
 
 
 def _message(said: Judgement, found: Cluster, root: Path) -> str:

@@ -30,6 +30,18 @@ def test_exit_codes(code: int, why: str, reason: Reason, text: str) -> None:
     assert text in said.message
 
 
+def test_exit_code_of_a_tfjobs_worker_is_no_signal() -> None:
+    """pod/ending.py adds 128 to the 1 of a traceback, so that the operator starts it again."""
+    said = judge(seen(left(129, container="tensorflow"), workers=FAILED))
+    assert (said.reason, said.message) == (
+        Reason.CRASHED,
+        "worker-0 (pod d0-worker-0-00) left with exit code 1 (PodFailurePolicy)",
+    )
+    said = judge(seen(left(137, container="tensorflow"), workers=FAILED))
+    assert "was killed by SIGKILL" in said.message
+    assert "SIGHUP" in judge(seen(left(129), workers=FAILED)).message  # of a worker of a Job
+
+
 def test_cause_is_the_most_telling_of_the_last_attempt() -> None:
     old = left(74, 1)  # of an attempt before: what it said is over
     members = (old, left(75, 0, failures=1), left(137, 1, failures=1, why="OOMKilled"))

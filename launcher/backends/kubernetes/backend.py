@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from launcher import planning
 from launcher.backends import registry, run_folder
 from launcher.backends.base import JobHandle, RunStatus
+from launcher.backends.files import is_run
 from launcher.backends.kubernetes import driver, folders, logs, reading, scores, submitting
 from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
@@ -68,6 +69,8 @@ class KubernetesBackend:
             )
         api = Api(_wanted(plan))
         before = submitting.check(api, plan, resume=resume, replace=replace)
+        if folders.is_here(plan.root):
+            run_folder.check_free(plan.root, api.place)
         root = folders.folder_of(api.place, plan.root)
         folders.keep_plan(root, before.files())
         if replace and before.exists and folders.is_copy(root):
@@ -92,7 +95,9 @@ class KubernetesBackend:
         self._last.clear()
         before = submitting.check(api, plan, resume=resume, replace=replace)
         root = folders.folder_of(api.place, plan.root)
-        if replace and run_folder.is_run(root):
+        if folders.is_here(root):
+            run_folder.check_free(root, api.place)
+        if replace and is_run(root):
             run_folder.empty(root)
         submitting.apply(api, objects, plan.name, before)
         if not resume:
@@ -162,7 +167,7 @@ class KubernetesBackend:
         removed = submitting.remove(api, root.name)
         if folders.is_copy(root):
             folders.remove_copy(root)
-        elif run_folder.is_run(root):
+        elif is_run(root):
             run_folder.empty(root)
             root.rmdir()
         return removed > 0

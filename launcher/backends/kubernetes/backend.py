@@ -4,6 +4,7 @@ import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,8 @@ class KubernetesBackend:
         root = folders.folder_of(api.place, plan.root)
         if folders.is_here(root):
             run_folder.check_free(root, api.place)
-        if replace and is_run(root):
-            run_folder.empty(root)
-        submitting.apply(api, objects, plan.name, before)
+        empty = partial(_empty, root) if replace else None
+        submitting.apply(api, objects, plan.name, before, empty)
         if not resume:
             folders.remove_copy(root)
         folders.keep_plan(root, objects[0]["data"])
@@ -195,6 +195,11 @@ class KubernetesBackend:
 
 
 BACKEND = KubernetesBackend()
+
+
+def _empty(root: Path) -> None:
+    if is_run(root):
+        run_folder.empty(root)
 
 
 def _wanted(plan: "Plan") -> Place:

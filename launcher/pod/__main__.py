@@ -72,6 +72,7 @@ class Pod:
         files = folder.mounted(plans)
         if folder.publish(self.paths, files):
             self.say(f"the plan is in {self.paths.root}")
+        discard(self.paths.status)  # another backend's, which the evaluator would believe
         folder.check_writable(self.paths, self.me.who)
         self.attempt, self._log = folder.claim(self.paths, self.me.who)
         self.say(f"{self.me.who}, start {self.attempt}")

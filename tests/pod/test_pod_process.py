@@ -15,7 +15,7 @@ import launcher
 from launcher.backends.processes import free_hosts
 from launcher.contract import RunPaths
 from launcher.planning import Plan
-from launcher.storage import read_json, read_jsonl
+from launcher.storage import read_json, read_jsonl, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,6 +109,18 @@ def test_a_worker_that_failed_at_the_very_end_does_not_wait_for_those_that_left(
     code, said = end(process, 30)
     assert code == 0, said
     assert "nothing is left to train" in said
+
+
+@pytest.mark.parametrize("role", ["worker", "evaluator"])
+def test_the_last_word_of_another_backend_is_not_believed(tmp_path: Path, role: str) -> None:
+    """Of a local run that was cancelled, or failed on Ray, and goes on in pods, who write none."""
+    plan = plan_of(tmp_path / "runs", "cluster.workers=1")
+    paths = RunPaths(plan.root)
+    write_json(paths.status, {"name": plan.name, "state": "CANCELLED", "reason": "cancelled"})
+    process = start(role, plan, mount(plan, tmp_path / "plan"), JOB_COMPLETION_INDEX="0")
+    os.kill(child_of(process.pid), signal.SIGKILL)
+    assert end(process)[0] == 137
+    assert not paths.status.exists()
 
 
 TFJOB = {"LAUNCHER_INDEX": "0", "LAUNCHER_EXIT_OFFSET": "128", "LAUNCHER_MAX_RESTARTS": "1"}

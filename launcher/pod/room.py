@@ -16,7 +16,7 @@ from launcher.records import unfinished
 from launcher.records.room import lacking, mebibytes
 from launcher.storage import peek_json
 
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 
 
 class Room:

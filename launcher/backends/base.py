@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from launcher.contract import Reason, RunPaths, State
-from launcher.errors import StorageError
+from launcher.errors import LauncherError, StorageError, UnreachableError
 from launcher.report.results import Results, read_results
 from launcher.storage import is_passing, reading
 
@@ -19,6 +19,9 @@ JobState = State
 """The states of a run: PENDING RUNNING RESTARTING EVALUATING SUCCEEDED FAILED CANCELLED."""
 
 _POLL_SECONDS = 0.5
+UNREACHABLE_SECONDS = 900.0
+"""How long who follows a run asks again when a backend that has answered does not any more: an API
+server of one machine is away for minutes while it is upgraded."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ class JobHandle:
     name: str
     root: Path
     backend: Backend
+    _heard: list[RunStatus] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The last status that a look has had; empty: none yet."""
 
     @property
     def paths(self) -> RunPaths:
@@ -142,21 +147,31 @@ class JobHandle:
         self, tell: Callable[[str], None] = lambda text: None, deadline: float | None = None
     ) -> RunStatus:
         """Its status, for who looks again and again: waits while a network file system does not
-        answer, until `deadline` by the monotonic clock. `tell` hears of that once.
+        answer, or a cluster that has answered before, until `deadline` by the monotonic clock.
+        `tell` hears of that once.
 
-        Raises StorageError when the folder cannot be read for another reason.
+        Raises StorageError when the folder cannot be read for another reason, UnreachableError when
+        the cluster has not answered the first look, or not for UNREACHABLE_SECONDS.
         """
-        told = ""
+        told, began = "", time.monotonic()
         while True:
             try:
-                return self.status()
-            except StorageError as e:
-                late = deadline is not None and time.monotonic() > deadline
-                if late or not is_passing(e):
+                status = self.status()
+            except UnreachableError as e:
+                away = time.monotonic() - began
+                if not self._heard or away > UNREACHABLE_SECONDS or _is_over(deadline):
                     raise
-                if str(e) != told:
-                    told = str(e)
-                    tell(told)
+                why = told or _away(self.name, e)
+            except StorageError as e:
+                if not is_passing(e) or _is_over(deadline):
+                    raise
+                why = str(e)
+            else:
+                self._heard[:] = [status]
+                return status
+            if why != told:
+                told = why
+                tell(told)
             time.sleep(_POLL_SECONDS)
 
     def wait(self, timeout: float | None = None) -> RunStatus:
@@ -194,6 +209,18 @@ class JobHandle:
             if path.is_file():
                 with path.open(errors="replace") as file:
                     yield from (line.rstrip("\n") for line in file)
+
+
+def _is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
+
+
+def _away(name: str, error: LauncherError) -> str:
+    problem = error.problems[0]
+    return (
+        f"{problem.place}: {problem.what}; {name} goes on, and is asked for again, for "
+        f"{UNREACHABLE_SECONDS / 60:g} minutes at most"
+    )
 
 
 def log_attempts(paths: RunPaths) -> list[int]:

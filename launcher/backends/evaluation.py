@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from launcher.backends.exits import exit_of
 from launcher.backends.processes import Log, Member, exit_text
-from launcher.backends.room import lacking, mebibytes
 from launcher.backends.silence import Stuck
 from launcher.contract import Reason
 from launcher.errors import LauncherError, StorageError, UnreachableError
+from launcher.records.room import lacking, mebibytes
 from launcher.render.supervised import EVALUATOR, SupervisedJob
 from launcher.storage import discard
 

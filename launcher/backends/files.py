@@ -1,9 +1,15 @@
-"""Files of a run's folder, as a backend renders them."""
+"""Files of a run's folder: those that tell it from others, and those that a backend renders."""
 
 from pathlib import Path
 from typing import Any
 
+from launcher.contract import RunPaths
 from launcher.storage import write_json, write_text
+
+
+def is_run(root: Path) -> bool:
+    paths = RunPaths(root)
+    return any(p.is_file() for p in (paths.status, paths.plan, paths.lock))
 
 
 def with_check(files: dict[str, Any], found: dict[str, Any] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from launcher.backends.run_folder import is_run
+from launcher.backends.files import is_run
 from launcher.errors import StorageError, UsageError
 from launcher.storage import peek_json, write_json
 
@@ -39,7 +39,7 @@ def remember(name: str, root: Path, backend: str, where: Mapping[str, str] | Non
     """False when the list cannot be written: the run is found by its run_dir then."""
     value = {"name": name, "root": str(root), "backend": backend, "where": dict(where or {})}
     try:
-        write_json(_entry(name), value)
+        write_json(entry_file(name), value)
     except StorageError:
         return False
     return True
@@ -47,7 +47,7 @@ def remember(name: str, root: Path, backend: str, where: Mapping[str, str] | Non
 
 def entry_of(root: Path) -> Entry | None:
     """What the list says of the run with this folder."""
-    entry = _read(_entry(root.name))
+    entry = _read(entry_file(root.name))
     return entry if entry and entry.root == root else None
 
 
@@ -55,7 +55,7 @@ def forget(name: str, root: Path) -> None:
     """Drop the entry of this run, and not that of its namesake elsewhere."""
     if known().get(name) in (root, None):
         with contextlib.suppress(OSError):
-            _entry(name).unlink(missing_ok=True)
+            entry_file(name).unlink(missing_ok=True)
 
 
 def known() -> dict[str, Path]:
@@ -120,5 +120,6 @@ def _read(path: Path) -> Entry | None:
     )
 
 
-def _entry(name: str) -> Path:
+def entry_file(name: str) -> Path:
+    """Where the list has this name."""
     return state_dir() / "runs" / f"{name}.json"

@@ -4,32 +4,34 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher import backends
-from launcher.backends import lock
+from launcher.backends import claims, lock
 from launcher.backends.base import RunStatus, log_attempts
+from launcher.backends.files import is_run
 from launcher.backends.lock import Holder, Work
 from launcher.backends.status import read_status, true_status
 from launcher.contract import RunPaths
 from launcher.errors import UsageError
 from launcher.storage import reading, storage_error
 
-
-def is_run(root: Path) -> bool:
-    paths = RunPaths(root)
-    return any(p.is_file() for p in (paths.status, paths.plan, paths.lock))
+if TYPE_CHECKING:
+    from launcher.backends.kubernetes.connection import Place
 
 
 def check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> None:
     """Raises UsageError when a run may not start in this folder."""
     if resume and replace:
         raise UsageError("--resume and --replace exclude each other", remedy="Give one of them")
+    if not held:
+        _check_clusters(root)
     if not os.path.lexists(root):
         return
     check_is_run(root)
     if not held and lock.is_held(root):
         raise running_error(root)
-    elsewhere = _elsewhere(root)
+    elsewhere = _on_ray(root)
     if elsewhere is not None and not elsewhere.state.ended:
         raise running(elsewhere)
     if resume or replace or not contents(root):
@@ -42,10 +44,35 @@ def check_name(root: Path, resume: bool, replace: bool, held: bool = False) -> N
     )
 
 
-def _elsewhere(root: Path) -> RunStatus | None:
-    """Of a run of another backend than local, which its cluster knows and not a lock."""
+def check_free(root: Path, place: "Place") -> None:
+    """The same for a run in a cluster, whose pods hold no lock. `place`: where its own objects are,
+    and were looked for already.
+
+    Raises UsageError while another backend has this folder, or another namespace.
+    """
+    _check_clusters(root, place)
     written = read_status(root)
-    if written is None or written.backend == backends.DEFAULT:
+    if written is not None and written.backend == claims.CLUSTER:
+        return  # of a RayJob's driver, which holds the lock from its pod
+    if lock.is_held(root):
+        raise running_error(root)
+    elsewhere = _on_ray(root)
+    if elsewhere is not None and not elsewhere.state.ended:
+        raise running(elsewhere)
+
+
+def _check_clusters(root: Path, but: "Place | None" = None) -> None:
+    """Asks only those that the run is said to be in."""
+    if found := claims.claims(root):
+        from launcher.backends.kubernetes import asking
+
+        asking.check_ended(root, found, but)
+
+
+def _on_ray(root: Path) -> RunStatus | None:
+    """Of a run on Ray, which its cluster knows and not a lock."""
+    written = read_status(root)
+    if written is None or written.backend in (backends.DEFAULT, claims.CLUSTER):
         return None
     return backends.get(written.backend).status(root)
 

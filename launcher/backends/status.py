@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,21 +154,29 @@ def heartbeats(root: Path) -> list[dict[str, Any]]:
 
 def newest_score(path: Path) -> dict[str, Any] | None:
     """The last whole line of eval.jsonl, without reading all of them every time."""
+    return next(_newest_scores(path), None)
+
+
+def is_scored(path: Path, step: int) -> bool:
+    """Whether one of the newest lines has the score of this step."""
+    return any(row.get("step") == step for row in _newest_scores(path))
+
+
+def _newest_scores(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
-        return None
+        return
     for line in reversed(lines):
         try:
             row = json.loads(line)
         except ValueError:  # torn, by a killed writer or by us
             continue
         if isinstance(row, dict) and "mAP" in row:
-            return row
-    return None
+            yield row
 
 
 def progress_of(root: Path, status: RunStatus) -> Progress:

@@ -19,13 +19,14 @@ from launcher.backends.exits import exit_of, unsaved
 from launcher.backends.lock import RunLock
 from launcher.backends.patience import stop_seconds
 from launcher.backends.processes import POLL_SECONDS, Member, exit_text, stop
-from launcher.backends.room import lacking, mebibytes, remove_unfinished
+from launcher.backends.room import remove_unfinished
 from launcher.backends.silence import Frozen, Silence
 from launcher.backends.status import newest_step, note_change, read_status, write_status
 from launcher.backends.supervisor_log import log, log_to
 from launcher.backends.verdict import Exit, Verdict, judge
 from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
+from launcher.records.room import lacking, mebibytes
 from launcher.render.supervised import SupervisedJob
 from launcher.storage import is_passing
 

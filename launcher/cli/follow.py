@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from launcher.cli.texts import health_lines, progress_line
-from launcher.errors import CliExit, StorageError
+from launcher.errors import CliExit, StorageError, UnreachableError
 from launcher.storage import read_error
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
     """Start and follow a run to its end. An interrupt cancels it, waits until all its processes
     are gone, and exits with 130.
 
-    Raises StorageError when its folder cannot be read any more; the run goes on then.
+    Raises StorageError when its folder cannot be read any more, UnreachableError when its cluster
+    does not answer any more; the run goes on then.
     """
     with Interrupts() as interrupts:
         handle = start()
@@ -115,7 +116,7 @@ def run(start: Callable[[], "JobHandle"], show: bool) -> "RunStatus":
             return _follow(handle, show)
         except Interrupted:
             pass
-        except StorageError:
+        except (StorageError, UnreachableError):
             _say(f"{handle.name} is left as it is: `launcher status {handle.name}`")
             raise
         except OSError as e:  # the line cannot be drawn on a terminal that was closed

@@ -35,7 +35,7 @@ def show(
     with handle.backend.logs(handle.root, follow=follow):
         _print(handle, who, wanted, matches, follow, attempt, tail)
     if follow:
-        now = handle.status()
+        now = handle.look(_say)
         typer.echo(f"{now.name}: {now.state} ({now.reason}) {now.message}".rstrip(), err=True)
 
 

@@ -5,6 +5,7 @@ backend takes over when the plan is in the run's folder.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -23,10 +24,11 @@ from launcher.contract import (
     plan_digest,
     tf_config,
 )
-from launcher.errors import ConfigError, LauncherError, WorkerExit
+from launcher.errors import ConfigError, LauncherError, StorageError, WorkerExit
 from launcher.pod import driver, ending, folder, identity, meeting
 from launcher.pod.child import Signals, Stopped, write_both
 from launcher.pod.identity import Identity
+from launcher.pod.room import Room
 from launcher.storage import discard
 from launcher.worker_config import WorkerConfig
 
@@ -70,26 +72,51 @@ class Pod:
         config = WorkerConfig.read(plans / self.paths.plan.name)
         self.me = identity.read(self.me.role, config.workers, env)
         files = folder.mounted(plans)
-        if folder.publish(self.paths, files):
-            self.say(f"the plan is in {self.paths.root}")
-        folder.check_writable(self.paths, self.me.who)
-        self.attempt, self._log = folder.claim(self.paths, self.me.who)
-        self.say(f"{self.me.who}, start {self.attempt}")
+        room = Room(self.paths, self.me, config.workers, self.say)
+        attempt, log = self._enter(files, room)
+        self.say(f"{self.me.who}, start {attempt}")
         discard(self.paths.failure(self.me.role, self.me.index))
         if self.me.role == "worker" and self.me.index == 0:
             ending.begin_again(self.paths)
-        if why := ending.used_up(self.paths, self.me, self.attempt):
+        if why := ending.used_up(self.paths, self.me, attempt):
             self.say(f"error: {why}")
             ending.tell(self.paths, self.me, ending.UNKNOWN, why)
             return ending.UNKNOWN
+        if len(self.me.hosts) > 1 and folder.is_trained(self.paths, config.total_steps):
+            self.say(f"the last step, {config.total_steps}, is done: nothing is left to train")
+            return int(WorkerExit.DONE)
+        if room.was_missing(attempt):
+            room.wait(self._show_life)
         if len(self.me.hosts) > 1:
-            if folder.is_trained(self.paths, config.total_steps):
-                self.say(f"the last step, {config.total_steps}, is done: nothing is left to train")
-                return int(WorkerExit.DONE)
             self.say(f"meeting {len(self.me.hosts) - 1} other workers")
             meeting.meet(self.paths, self.me, plan_digest(files), _version(), self.say)
         argv = [sys.executable, "-m", _MODULES[self.me.role], str(self.paths.root)]
-        return self._signals.run(argv, child_env(env, self.me, self.attempt), self._log)
+        return self._signals.run(argv, child_env(env, self.me, attempt), log)
+
+    def _enter(self, files: Mapping[str, str], room: Room) -> tuple[int, int]:
+        """The number of this start and its log, when the plan's files are there: a full disk is
+        waited for. Raises as `run`."""
+        while True:
+            try:
+                if folder.publish(self.paths, files):
+                    self.say(f"the plan is in {self.paths.root}")
+                discard(self.paths.status)  # another backend's, which the evaluator would believe
+                folder.check_writable(self.paths, self.me.who)
+                found = folder.claim(self.paths, self.me.who)
+            except StorageError as e:
+                if not room.missing():
+                    raise
+                self.say(f"error: {e}")
+                room.wait(self._show_life)
+            else:
+                self.attempt, self._log = found
+                return found
+
+    def _show_life(self) -> None:
+        log = folder.last_log(self.paths, self.me.who) if self._log is None else self._log
+        if log is not None:
+            with contextlib.suppress(OSError):
+                os.utime(log)
 
     def say(self, text: str) -> None:
         write_both(f"{time.strftime('%H:%M:%S')} {text}\n".encode(), self._log)

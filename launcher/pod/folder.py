@@ -121,6 +121,12 @@ def claim(paths: RunPaths, who: str) -> tuple[int, int]:
             raise storage_error(e, path) from e
 
 
+def last_log(paths: RunPaths, who: str, before: int | None = None) -> Path | None:
+    """Of its last start, or the last one before that of this number; None: there was none."""
+    starts = [k for k in _starts(paths, who) if before is None or k < before]
+    return paths.logs(max(starts)) / f"{who}.log" if starts else None
+
+
 def _starts(paths: RunPaths, who: str) -> list[int]:
     found = []
     for log in (paths.root / "logs").glob(f"attempt-*/{who}.log"):

@@ -80,7 +80,23 @@ def remove_throwaways(folder: Path) -> list[str]:
 def clear(folder: Path) -> list[str]:
     """All of it, after a group that is gone: it takes room that the next save needs. Returns the
     names of what was removed. Raises StorageError."""
-    removed = remove_throwaways(folder)
+    return remove_throwaways(folder) + _clear_first(folder)
+
+
+def clear_own(folder: Path, worker: int) -> list[str]:
+    """The same of what this worker itself was writing when it was killed; others may be at work."""
+    if worker == 0:
+        return _clear_first(folder)
+    own = throwaway(folder, worker)
+    if own.name not in listing(folder):
+        return []
+    _remove(own)
+    return [own.name]
+
+
+def _clear_first(folder: Path) -> list[str]:
+    """All but what other workers than the first have written."""
+    removed = []
     for step in sorted(begun(folder)):
         prefix = folder / f"ckpt-{step}"
         with reading(prefix):

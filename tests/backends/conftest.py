@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+import launcher
 from launcher.backends import local
+from launcher.planning import Plan
 from launcher.render.local import EVALUATOR, JOB_FILE, WORKER, LocalJob, Role
+from launcher.spec import from_mapping
+from tests.backends.kubernetes_server import Server, configure, serving
 
 MARK = "LAUNCHER_TEST_RUN"
 
@@ -117,3 +121,41 @@ def processes_of(folder: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+@pytest.fixture
+def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Server()) as server:
+        configure(tmp_path / "kubeconfig", server.address)
+        yield server
+
+
+@pytest.fixture
+def cluster_plan(tmp_path: Path) -> Plan:
+    """Its run_dir is mounted here."""
+    (tmp_path / "runs").mkdir()
+    volumes = [
+        {"name": "data", "mount_path": "/data", "claim": "coco", "read_only": True},
+        {"name": "runs", "mount_path": str(tmp_path / "runs"), "claim": "runs"},
+    ]
+    values = {
+        "apiVersion": "launcher/v1",
+        "name": "d0",
+        "recipe": "efficientdet_d0",
+        "data": {
+            "train": "/data/coco_train.record-*",
+            "val": "/data/coco_val.record-*",
+            "label_map": "/data/mscoco_label_map.pbtxt",
+            "dataset": "coco2017",
+        },
+        "batch": {"global_batch": 32, "per_replica_batch": 16},
+        "cluster": {"workers": 2, "image": "registry.invalid/launcher:1", "volumes": volumes},
+        "backend": {"kind": "kubernetes"},
+        "run_dir": str(tmp_path / "runs"),
+    }
+    return launcher.plan(from_mapping(values))

@@ -15,7 +15,8 @@ def at(time: str) -> str:
 
 
 def pod(index: int = 0, phase: str = "Running", *, role: str = "worker", **more: Any) -> Member:
-    """more: state (of the container), status, failures, ignored, deleted, created (HH:MM)."""
+    """more: state (of the container), container (its name), status, failures, ignored, deleted,
+    created (HH:MM)."""
     annotations = {}
     if more.get("failures"):
         annotations["batch.kubernetes.io/job-index-failure-count"] = str(more["failures"])
@@ -26,7 +27,8 @@ def pod(index: int = 0, phase: str = "Running", *, role: str = "worker", **more:
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
     status = {"phase": phase, **more.get("status", {})}
     if "state" in more:
-        status["containerStatuses"] = [{"name": role, "restartCount": 0, "state": more["state"]}]
+        name = more.get("container", role)
+        status["containerStatuses"] = [{"name": name, "restartCount": 0, "state": more["state"]}]
     meta: dict[str, Any] = {
         "name": f"d0-{role}-{index}-{more.get('failures', 0)}{more.get('ignored', 0)}",
         "labels": labels,

@@ -30,6 +30,18 @@ def test_exit_codes(code: int, why: str, reason: Reason, text: str) -> None:
     assert text in said.message
 
 
+def test_exit_code_of_a_tfjobs_worker_is_no_signal() -> None:
+    """pod/ending.py adds 128 to the 1 of a traceback, so that the operator starts it again."""
+    said = judge(seen(left(129, container="tensorflow"), workers=FAILED))
+    assert (said.reason, said.message) == (
+        Reason.CRASHED,
+        "worker-0 (pod d0-worker-0-00) left with exit code 1 (PodFailurePolicy)",
+    )
+    said = judge(seen(left(137, container="tensorflow"), workers=FAILED))
+    assert "was killed by SIGKILL" in said.message
+    assert "SIGHUP" in judge(seen(left(129), workers=FAILED)).message  # of a worker of a Job
+
+
 def test_cause_is_the_most_telling_of_the_last_attempt() -> None:
     old = left(74, 1)  # of an attempt before: what it said is over
     members = (old, left(75, 0, failures=1), left(137, 1, failures=1, why="OOMKilled"))
@@ -95,9 +107,63 @@ def test_evaluator_that_waits_is_told_of_after_the_training() -> None:
     assert "evaluator (pod d0-evaluator-0-00): ErrImagePull: no such image" in said.message
 
 
-def test_failed_evaluator_does_not_fail_the_training() -> None:
-    said = judge(seen(pod(0), pod(1), evaluator=Group(succeeded=False)))
+REACHED = Group(
+    succeeded=False,
+    reason="BackoffLimitExceeded",
+    message="Job has reached the specified backoff limit",
+)
+THEN = "When training is complete, `launcher submit SPEC --resume` scores the last checkpoint"
+
+
+def test_evaluator_that_has_failed_is_told_while_training_goes_on() -> None:
+    scorer = left(65, role="evaluator", message="12:00:00 error: /data/val: no such file")
+    said = judge(seen(pod(0), pod(1), scorer, evaluator=Group(succeeded=False)))
+    assert (said.state, said.reason) == (State.RUNNING, Reason.STARTED)
+    assert said.message == (
+        "the evaluator has ended and training goes on: evaluator (pod d0-evaluator-0-00): "
+        f"/data/val: no such file. {THEN}"
+    )
+    said = judge(seen(pod(0), pod(1), evaluator=REACHED))
+    assert said.message == (
+        "the evaluator has ended and training goes on: BackoffLimitExceeded: Job has reached the "
+        f"specified backoff limit. {THEN}"
+    )
+    said = judge(seen(pod(0, "Pending"), pod(1), evaluator=REACHED))
+    assert said.state is State.PENDING
+    assert said.message.startswith("1 of 2 workers run; the evaluator has ended")
+    said = judge(seen(left(75, 0), pod(1), evaluator=REACHED))
+    assert said.state is State.RESTARTING
+    assert "BackoffLimitExceeded" in said.message
+
+
+def test_evaluator_that_is_done_before_the_training_is_told() -> None:
+    done = Group(succeeded=True)
+    said = judge(seen(pod(0), pod(1), evaluator=done))
     assert said.state is State.RUNNING
+    assert "the evaluator has ended and training goes on: its Job is complete" in said.message
+    assert judge(seen(pod(0), pod(1), evaluator=done, scored=True)).message == ""
+
+
+def test_evaluator_that_found_the_run_ended_has_scored_nothing() -> None:
+    """75 fails its Job at once: the run seemed to be over, as after hours of a suspended queue."""
+    lines = "12:00:00 waiting\n12:00:01 the run is silent, and its newest checkpoint is scored"
+    scorer = left(75, role="evaluator", message=lines)
+    more = {"workers": Group(succeeded=True), "evaluator": FAILED}
+    said = judge(seen(left(0, 0), left(0, 1), scorer, **more))
+    assert (said.state, said.reason) == (State.FAILED, Reason.EVALUATION_FAILED)
+    assert said.message.startswith("the training is complete; evaluator (pod d0-evaluator-0-00)")
+    assert "the run is silent" in said.message
+    assert said.message.endswith(". `launcher submit SPEC --resume` scores it")
+
+
+def test_evaluator_that_left_with_0_and_no_score_has_not_scored() -> None:
+    """Where the run's files are here; NFS may take its time to show them."""
+    done = {"workers": Group(succeeded=True), "evaluator": Group(succeeded=True)}
+    assert judge(seen(**done, scored=True)).state is State.SUCCEEDED
+    assert judge(seen(**done, scored=False, settled=False)).state is State.EVALUATING
+    said = judge(seen(**done, scored=False))
+    assert (said.state, said.reason) == (State.FAILED, Reason.EVALUATION_FAILED)
+    assert "no score of the last step. `launcher submit SPEC --resume` scores it" in said.message
 
 
 def test_preempted_pod_that_is_gone() -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from launcher import storage
 from launcher.backends import local
-from launcher.backends.room import SLACK, lacking
 from launcher.backends.status import true_status
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import StorageError, WorkerExit
+from launcher.records.room import SLACK, lacking
 from launcher.storage import append_jsonl, is_passing, read_json, read_jsonl, write_json
 from tests.disks import gone, small
 

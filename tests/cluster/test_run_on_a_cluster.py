@@ -239,6 +239,23 @@ def test_evaluator_fails_after_the_training(
     assert "the training is complete; evaluator" in now.message
 
 
+def test_evaluator_that_found_the_run_ended_is_not_started_again(
+    make_plan: "Callable[..., Plan]", kubelet: Kubelet
+) -> None:
+    """75: after hours in which all workers waited for a queue, say. Training goes on without it."""
+    handle = started(make_plan(workers=1), kubelet)
+    kubelet.end(kubelet.running(1, "evaluator")[0], 75, message="the run is silent: leaving")
+    now = eventually(handle.status, lambda now: "the evaluator has ended" in now.message)
+    assert now.state is State.RUNNING
+    assert "left with exit code 75" in now.message
+    assert "`launcher submit SPEC --resume` scores the last checkpoint" in now.message
+    assert len(kubelet.pods("evaluator")) == 1
+    kubelet.end(kubelet.running(1)[0], 0)
+    now = eventually(handle.status, lambda now: now.state.ended)
+    assert (now.state, now.reason) == (State.FAILED, Reason.EVALUATION_FAILED)
+    assert now.message.endswith("`launcher submit SPEC --resume` scores it")
+
+
 def test_scores_come_through_the_pods(
     make_plan: "Callable[..., Plan]",
     kubelet: Kubelet,

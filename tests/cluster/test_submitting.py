@@ -117,6 +117,43 @@ def test_refused_submit_leaves_nothing(
     assert reading.all_objects(api, "d0") == []
 
 
+@pytest.mark.usefixtures("claims")
+def test_replace_deletes_no_checkpoint_before_the_server_takes_the_new_run(
+    make_plan: "Callable[..., Plan]",
+    kubelet: Kubelet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its run_dir is mounted here."""
+    (tmp_path / "runs").mkdir()
+    volumes = [{"name": "data", "mount_path": "/data", "claim": "coco", "read_only": True},
+               {"name": "runs", "mount_path": str(tmp_path / "runs"), "claim": "runs"}]  # fmt: skip
+    here = (f"run_dir={tmp_path}/runs", f"cluster.volumes={json.dumps(volumes)}")
+    plan = make_plan(*here, workers=1)
+    handle = start(plan)
+    plan.write(plan.root)  # as the pods do
+    kubelet.end(kubelet.running(1)[0], 66)
+    eventually(handle.status, lambda now: now.state is State.FAILED)
+    checkpoint = plan.root / "checkpoints" / "ckpt-5.index"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    broken = objects(plan)
+    broken[-1]["spec"]["template"]["spec"]["containers"][0]["image"] = ""
+    with monkeypatch.context() as patched:
+        patched.setattr("launcher.render.kubernetes.objects", lambda made: broken)
+        with pytest.raises(UsageError, match=r"refuses jobs/d0-evaluator .*image"):
+            BACKEND.submit(plan, replace=True)
+    assert checkpoint.exists()
+    assert reading.all_objects(Api(Place("", kubelet.namespace)), "d0") == []
+    BACKEND.submit(plan, resume=True)
+    kubelet.end(kubelet.running(1)[0], 66)
+    eventually(handle.status, lambda now: now.state is State.FAILED)
+    assert checkpoint.exists()
+    BACKEND.submit(plan, replace=True)
+    assert not checkpoint.exists()
+    assert kubelet.running(1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_submitted_cancelled_and_deleted(
     make_plan: "Callable[..., Plan]", namespace: str, kind: str

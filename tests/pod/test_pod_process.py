@@ -1,68 +1,18 @@
-"""`python -m launcher.pod` as in containers: real processes, a mounted plan, a shared folder."""
+"""What a container does, from its manifest to its exit code: real processes (pods.py)."""
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import launcher
 from launcher.backends.processes import free_hosts
 from launcher.contract import RunPaths
 from launcher.planning import Plan
-from launcher.storage import read_json, read_jsonl
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def plan_of(run_dir: Path, *overrides: str) -> Plan:
-    spec = launcher.load(ROOT / "configs" / "demo.yaml", [f"run_dir={run_dir}", *overrides])
-    return launcher.plan(spec)
-
-
-def mount(plan: Plan, folder: Path) -> Path:
-    """As a ConfigMap is mounted: links to a folder of the kubelet's."""
-    plan.write(folder / "..data")
-    for file in (folder / "..data").iterdir():
-        (folder / file.name).symlink_to(Path("..data") / file.name)
-    return folder
-
-
-def start(role: str, plan: Plan, plans: Path, **env: str) -> "subprocess.Popen[str]":
-    inherited = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "launcher.pod", role, str(plan.root)],
-        env={**inherited, "LAUNCHER_PLAN_DIR": str(plans), "TF_CPP_MIN_LOG_LEVEL": "2", **env},
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    _started.append(process)
-    return process
-
-
-_started: "list[subprocess.Popen[str]]" = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """Of a test that failed: a pod's child has its process group."""
-    yield
-    for process in _started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    _started.clear()
-
-
-def end(process: "subprocess.Popen[str]", seconds: float = 60) -> tuple[int, str]:
-    _, log = process.communicate(timeout=seconds)
-    return process.returncode, log
+from launcher.storage import read_json, read_jsonl, write_json
+from tests.pod.pods import child_of, end, mount, plan_of, start
 
 
 def test_an_evaluator_without_val_images_says_so_in_the_runs_folder(tmp_path: Path) -> None:
@@ -111,6 +61,18 @@ def test_a_worker_that_failed_at_the_very_end_does_not_wait_for_those_that_left(
     assert "nothing is left to train" in said
 
 
+@pytest.mark.parametrize("role", ["worker", "evaluator"])
+def test_the_last_word_of_another_backend_is_not_believed(tmp_path: Path, role: str) -> None:
+    """Of a local run that was cancelled, or failed on Ray, and goes on in pods, who write none."""
+    plan = plan_of(tmp_path / "runs", "cluster.workers=1")
+    paths = RunPaths(plan.root)
+    write_json(paths.status, {"name": plan.name, "state": "CANCELLED", "reason": "cancelled"})
+    process = start(role, plan, mount(plan, tmp_path / "plan"), JOB_COMPLETION_INDEX="0")
+    os.kill(child_of(process.pid), signal.SIGKILL)
+    assert end(process)[0] == 137
+    assert not paths.status.exists()
+
+
 TFJOB = {"LAUNCHER_INDEX": "0", "LAUNCHER_EXIT_OFFSET": "128", "LAUNCHER_MAX_RESTARTS": "1"}
 
 
@@ -142,15 +104,6 @@ def test_a_tfjobs_worker_that_is_killed_whole_is_not_started_for_ever(tmp_path: 
     assert code == 1, log
     assert "error: worker-0 has failed 2 times" in log
     assert "restart.max_restarts" in read_json(RunPaths(plan.root).given_up)["message"]
-
-
-def child_of(pid: int) -> int:
-    """The first child of a process, as soon as there is one."""
-    deadline = time.monotonic() + 30
-    while not (found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return int(found[0])
 
 
 def test_the_environment_of_kubernetes_is_checked(tmp_path: Path) -> None:

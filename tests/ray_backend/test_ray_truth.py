@@ -14,6 +14,7 @@ from launcher import load, plan
 from launcher.backends import run_folder
 from launcher.backends.base import RunStatus
 from launcher.backends.files import write_files
+from launcher.backends.kubernetes.connection import Place
 from launcher.backends.ray import ending
 from launcher.backends.ray.backend import BACKEND
 from launcher.backends.ray.channel import Channel, reset_control, stops
@@ -112,6 +113,8 @@ def test_a_running_name_is_refused_by_every_backend(root: Path, option: dict[str
     choices = {"resume": False, "replace": False, **option}
     with pytest.raises(UsageError, match="is already running: RUNNING at step 7"):
         run_folder.check_name(root, **choices)
+    with pytest.raises(UsageError, match="is already running: RUNNING at step 7"):
+        run_folder.check_free(root, Place())  # a cluster
     with pytest.raises(UsageError, match="is already running"):
         BACKEND.delete(root)
 

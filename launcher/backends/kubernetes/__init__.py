@@ -4,6 +4,7 @@ connection    which API server, as whom, in which namespace: kubectl's rules
 api           requests in plain dicts; waiting for a busy server, calling a silent one unreachable
 refusals      what 401, 403, 404, 422 mean for the user
 submitting    apply, adopt, replace, remove
+asking        whether a run goes on there, for who would start one in its folder
 reading       all that the cluster has of a run, in a constant number of calls
 members       a pod: which worker, how far, how it ended
 groups        the object that starts the workers, of four kinds

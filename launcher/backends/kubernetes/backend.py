@@ -4,18 +4,20 @@ import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher import planning
 from launcher.backends import registry, run_folder
 from launcher.backends.base import JobHandle, RunStatus
+from launcher.backends.files import is_run
 from launcher.backends.kubernetes import driver, folders, logs, reading, scores, submitting
 from launcher.backends.kubernetes.api import Api
 from launcher.backends.kubernetes.connection import Place
 from launcher.backends.kubernetes.reading import Cluster
-from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, judge
-from launcher.backends.status import heartbeats, newest_score, progress_of
+from launcher.backends.kubernetes.state import CANCELLED_NOTE, Judgement, Seen, judge
+from launcher.backends.status import heartbeats, is_scored, progress_of
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.render import kubernetes as render
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _FRESH_SECONDS = 2.0
 """A status that is younger is told again: `submit` asks for it four times a second."""
+_SETTLED_SECONDS = 120.0
+"""NFS may show a new file to another machine after its attribute cache's 60 s."""
 
 
 class KubernetesBackend:
@@ -66,6 +70,8 @@ class KubernetesBackend:
             )
         api = Api(_wanted(plan))
         before = submitting.check(api, plan, resume=resume, replace=replace)
+        if folders.is_here(plan.root):
+            run_folder.check_free(plan.root, api.place)
         root = folders.folder_of(api.place, plan.root)
         folders.keep_plan(root, before.files())
         if replace and before.exists and folders.is_copy(root):
@@ -90,9 +96,10 @@ class KubernetesBackend:
         self._last.clear()
         before = submitting.check(api, plan, resume=resume, replace=replace)
         root = folders.folder_of(api.place, plan.root)
-        if replace and run_folder.is_run(root):
-            run_folder.empty(root)
-        submitting.apply(api, objects, plan.name, before)
+        if folders.is_here(root):
+            run_folder.check_free(root, api.place)
+        empty = partial(_empty, root) if replace else None
+        submitting.apply(api, objects, plan.name, before, empty)
         if not resume:
             folders.remove_copy(root)
         folders.keep_plan(root, objects[0]["data"])
@@ -160,7 +167,7 @@ class KubernetesBackend:
         removed = submitting.remove(api, root.name)
         if folders.is_copy(root):
             folders.remove_copy(root)
-        elif run_folder.is_run(root):
+        elif is_run(root):
             run_folder.empty(root)
             root.rmdir()
         return removed > 0
@@ -190,6 +197,11 @@ class KubernetesBackend:
 BACKEND = KubernetesBackend()
 
 
+def _empty(root: Path) -> None:
+    if is_run(root):
+        run_folder.empty(root)
+
+
 def _wanted(plan: "Plan") -> Place:
     settings = plan.spec.backend.kubernetes
     return Place(settings.context or "", settings.namespace or "")
@@ -204,9 +216,7 @@ def _api_of(root: Path) -> Api:
 
 def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
     total = int(found.plan.get("total_steps") or 0)
-    score = newest_score(RunPaths(root).eval_metrics) or {}
-    seen = replace(reading.look(api, found), scored=0 < total == score.get("step"))
-    said = judge(seen)
+    said = judge(_with_score(reading.look(api, found), root, total))
     holder = found.config_map or found.workers or found.evaluator or {}
     status = RunStatus(
         name=found.name,
@@ -225,6 +235,17 @@ def _status(api: Api, found: Cluster, root: Path) -> RunStatus:
         created = _seconds(found.workers["metadata"].get("creationTimestamp"))
         status = driver.with_written(status, root, created)
     return _with_progress(status, root)
+
+
+def _with_score(seen: Seen, root: Path, total: int) -> Seen:
+    """Whether this machine has the score of the last step. A network file system may show it some
+    time after its Job is complete."""
+    scored = total > 0 and is_scored(RunPaths(root).eval_metrics, total)
+    if not scored and (folders.is_copy(root) or not RunPaths(root).plan.is_file()):
+        return seen
+    ended = _seconds(seen.evaluator.ended) if seen.evaluator else None
+    settled = ended is None or time.time() - ended > _SETTLED_SECONDS
+    return replace(seen, scored=scored, settled=settled)
 
 
 def _message(said: Judgement, found: Cluster, root: Path) -> str:

@@ -18,6 +18,8 @@ _IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 _JOBSET_ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
 
 _ERROR = re.compile(r"(?:^|\s)error: (.+)")
+_TRACEBACK = 1
+"""Exit code of a Python that says nothing better."""
 _SIGNALLED, _LAST_SIGNAL = 128, 64
 """A shell's way to tell that a signal ended a program: 128 + its number."""
 
@@ -77,11 +79,12 @@ def member(pod: Json) -> Member:
     counted = int(notes.get(_COUNTED) or 0)
     container = _container(pod, status)
     state = container.get("state") or {}
+    tfjob = container.get("name") == wire.TFJOB_CONTAINER
     restarts = int(container.get("restartCount") or 0)
     attempt = counted + int(notes.get(_IGNORED) or 0) + restarts
     attempt += int(labels.get(_JOBSET_ATTEMPT) or 0)
     label = f"{role}-{index}" if role == wire.WORKER else role
-    ended, reason = _end(meta["name"], label, status, state.get("terminated"))
+    ended, reason = _end(meta["name"], label, status, state.get("terminated"), tfjob=tfjob)
     waiting = state.get("waiting") or {}
     return Member(
         pod=meta["name"],
@@ -112,22 +115,26 @@ def _container(pod: Json, status: Json) -> Json:
 
 
 def _end(
-    pod: str, label: str, status: Json, terminated: Json | None
+    pod: str, label: str, status: Json, terminated: Json | None, *, tfjob: bool
 ) -> tuple[Exit | None, Reason | None]:
     """How it left, and the reason where Kubernetes has one; (None, None) while it has not."""
     if status.get("phase") not in ("Succeeded", "Failed"):
         return None, None
     done = terminated or {}
-    code = _code(int(done.get("exitCode", 0 if status["phase"] == "Succeeded" else 1)))
+    left = int(done.get("exitCode", 0 if status["phase"] == "Succeeded" else _TRACEBACK))
+    code = _code(left, tfjob=tfjob)
     lines = str(done.get("message") or "").strip().splitlines()
     reason, text = _kubernetes_reason(status, done, code)
     last = lines[-1][:200] if lines else ""
     return Exit(f"{label} (pod {pod})", code, told=text or _error(lines), last_line=last), reason
 
 
-def _code(code: int) -> int:
+def _code(code: int, *, tfjob: bool) -> int:
     """As a process of this machine would give it: -9 for SIGKILL. Ours stay as they are, and those
-    that a TFJob's worker shifts by 128 so that the operator starts it again come back."""
+    that a TFJob's worker shifts by 128 so that the operator starts it again come back: 203 is 75,
+    and 129 a traceback's 1, where it would else be SIGHUP."""
+    if tfjob and code == _SIGNALLED + _TRACEBACK:
+        return _TRACEBACK
     if code <= _SIGNALLED or code == WorkerExit.STOPPED:
         return code
     return code - _SIGNALLED if code > _SIGNALLED + _LAST_SIGNAL else _SIGNALLED - code

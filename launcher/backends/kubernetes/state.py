@@ -33,8 +33,10 @@ class Seen:
     workloads: tuple[Json, ...] | None = None
     objects: tuple[str, ...] = ()
     """Names whose events count."""
-    scored: bool = False
-    """This machine has the score of the last step."""
+    scored: bool | None = None
+    """This machine has the score of the last step; None: it does not see the run's files."""
+    settled: bool = True
+    """It would see by now what an evaluator that has ended has written."""
 
     def of(self, role: str) -> list[Member]:
         return [m for m in self.members if m.role == role]
@@ -77,7 +79,8 @@ def _judge(seen: Seen, workers: list[Member], attempt: int) -> Judgement:
     if seen.workers.suspended:
         wait = queue_wait(seen.queue, seen.workloads) if seen.queue else _SUSPENDED
         return Judgement(State.PENDING, wait.reason, wait.message)
-    return _under_way(seen, workers, again=bool(attempt) or seen.workers.restarting)
+    said = _under_way(seen, workers, again=bool(attempt) or seen.workers.restarting)
+    return replace(said, message="; ".join(filter(None, [said.message, _unscored(seen)])))
 
 
 _SUSPENDED = Wait(
@@ -149,34 +152,59 @@ _STOPPED = (
 )
 
 
+def _unscored(seen: Seen) -> str:
+    """That training goes on without an evaluator; empty: it has one, or its last step is scored."""
+    evaluator = seen.evaluator
+    if evaluator is None or evaluator.succeeded is None or seen.scored:
+        return ""
+    why = "its Job is complete" if evaluator.succeeded else _why_failed(seen, evaluator)
+    return f"the evaluator has ended and training goes on: {why.rstrip('.')}. {_SCORE_THEN}"
+
+
+_SCORE = "`launcher submit SPEC --resume` scores it"
+_SCORE_THEN = (
+    "When training is complete, `launcher submit SPEC --resume` scores the last checkpoint"
+)
+
+
 def _trained(seen: Seen) -> Judgement:
     """The workers have ended well: it is the evaluator's turn."""
-    scored = seen.evaluator.succeeded if seen.evaluator else seen.scored
-    if scored or not seen.has_evaluator:
+    evaluator = seen.evaluator
+    if not seen.has_evaluator:
         return Judgement(State.SUCCEEDED, Reason.SCORED)
-    if seen.evaluator is None:
-        return Judgement(
-            State.FAILED,
-            Reason.EVALUATION_FAILED,
+    if evaluator is None:
+        if seen.scored:
+            return Judgement(State.SUCCEEDED, Reason.SCORED)
+        return _not_scored(
             "the training is complete, and the Job of its evaluator is gone, with no score of the "
-            "last step here. `launcher submit SPEC --resume` scores it",
+            "last step here"
         )
-    if seen.evaluator and seen.evaluator.succeeded is False:
-        cause = causes.of_end(seen.of(wire.EVALUATOR), seen.evaluator.message)
-        text = (
-            causes.text_of(cause, ended=True)
-            or f"{seen.evaluator.reason}: {seen.evaluator.message}"
-        )
-        return Judgement(
-            State.FAILED,
-            Reason.EVALUATION_FAILED,
-            f"the training is complete; {text}. `launcher submit SPEC --resume` scores it",
+    if evaluator.succeeded is False:
+        return _not_scored(f"the training is complete; {_why_failed(seen, evaluator)}")
+    if evaluator.succeeded and seen.scored is not False:  # it leaves with 0 when that is scored
+        return Judgement(State.SUCCEEDED, Reason.SCORED)
+    if evaluator.succeeded and seen.settled:
+        return _not_scored(
+            "the training is complete; the evaluator has left with 0, and metrics/eval.jsonl has "
+            "no score of the last step"
         )
     return Judgement(State.EVALUATING, Reason.TRAINED, _evaluator_wait(seen))
 
 
+def _not_scored(why: str) -> Judgement:
+    return Judgement(State.FAILED, Reason.EVALUATION_FAILED, f"{why.rstrip('.')}. {_SCORE}")
+
+
+def _why_failed(seen: Seen, evaluator: Group) -> str:
+    cause = causes.of_end(seen.of(wire.EVALUATOR), evaluator.message)
+    told = causes.text_of(cause, ended=True)
+    return told or f"{evaluator.reason}: {evaluator.message}".strip(": ")
+
+
 def _evaluator_wait(seen: Seen) -> str:
-    """Why the evaluator does not start; empty: it runs, or nothing is known."""
+    """Why the evaluator does not start; empty: it runs, has ended, or nothing is known."""
+    if seen.evaluator and seen.evaluator.succeeded is not None:
+        return ""
     wait = wait_of(_newest(seen.of(wire.EVALUATOR)), seen.events, seen.objects)
     return wait.message if wait else ""
 

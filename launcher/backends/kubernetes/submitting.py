@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +50,29 @@ def check(api: Api, plan: "Plan", *, resume: bool, replace: bool) -> Cluster:
     return found
 
 
-def apply(api: Api, objects: Sequence[Json], name: str, before: Cluster) -> None:
+def apply(
+    api: Api,
+    objects: Sequence[Json],
+    name: str,
+    before: Cluster,
+    empty: Callable[[], None] | None = None,
+) -> None:
     """All objects in order. What is there of an earlier submit is removed first, unless it was
     interrupted and meant the same: then this one completes it.
 
+    `empty` removes the files of a run that is started anew: when no pod of the earlier one is left
+    to write more, and the server has said that it takes the new objects.
+
     Raises LauncherError; what was begun is undone then.
     """
-    same = before.partial and _means(before, objects)
+    same = empty is None and before.partial and _means(before, objects)
     if before.exists and not same:
         remove(api, name)
     elif not same:
         _await_pods(api, name)  # of a removal that was interrupted
+    if empty is not None:
+        _ask(api, objects, name)
+        empty()
     made: list[Json] = []
     try:
         for item in objects:
@@ -74,6 +86,17 @@ def apply(api: Api, objects: Sequence[Json], name: str, before: Cluster) -> None
         raise
     if before.exists:
         _prune(api, name, objects)
+
+
+def _ask(api: Api, objects: Sequence[Json], name: str) -> None:
+    """Raises what `apply` would raise. The names are free by now: a Job that is there does not let
+    itself be changed, whatever else is right or wrong with the new one."""
+    try:
+        for item in objects:
+            api.apply(item, dry_run=True)
+    except LauncherError:
+        say(f"{name}: its files are left as they were; `launcher submit SPEC --resume` goes on")
+        raise
 
 
 def remove(api: Api, name: str, *, keep_plan: bool = False) -> int:

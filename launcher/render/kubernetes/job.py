@@ -5,6 +5,7 @@ comes back at its own index (backoffLimitPerIndex). Preemption and an orderly st
 charge. 64, 65 and 66 end the run: no restart would mend them.
 """
 
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract import ENV_FAILURES
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-EVALUATOR_RETRIES = 3
-"""Starts of an evaluator that fails, beyond the first: as the local backend's."""
+EVALUATOR_RETRIES = 30
+"""Starts of an evaluator that fails, beyond the first, in a whole run. The local backend begins to
+count anew with each score; a Job cannot, so this is enough for ten checkpoints of a run of weeks
+that kill it, three starts each (evaluate/attempts.py). One that never works is given up after four
+or five hours: a Job's pauses grow to ten minutes, and stay there."""
+_EVALUATOR_FINAL = FINAL_WORKER_EXITS | {WorkerExit.PEER_LOST}
+"""75: the run has ended, or is silent, without the score of its last step. The next evaluator would
+find the same, after up to a day of waiting with its GPU."""
 
 
 def workers(plan: "Plan", names: Names, metadata: Object) -> Object:
@@ -41,7 +48,7 @@ def workers(plan: "Plan", names: Names, metadata: Object) -> Object:
             "maxFailedIndexes": 0,
             # A new pod of an index while the old one still saves would write into its files.
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": failure_policy(wire.WORKER),
+            "podFailurePolicy": _failure_policy(wire.WORKER, FINAL_WORKER_EXITS),
             "template": pods,
         },
     }
@@ -60,20 +67,20 @@ def evaluator(plan: "Plan", names: Names, metadata: Object) -> Object:
             "parallelism": 1,
             "backoffLimit": EVALUATOR_RETRIES,
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": failure_policy(wire.EVALUATOR),
+            "podFailurePolicy": _failure_policy(wire.EVALUATOR, _EVALUATOR_FINAL),
             "template": template(plan, names, wire.EVALUATOR),
         },
     }
 
 
-def failure_policy(container: str) -> Object:
+def _failure_policy(container: str, final: Set[WorkerExit]) -> Object:
     """The first rule that fits a failed pod decides; none: it counts."""
-    final = sorted(int(code) for code in FINAL_WORKER_EXITS)
+    codes = sorted(map(int, final))
     return {
         "rules": [
             {
                 "action": "FailJob",
-                "onExitCodes": {"containerName": container, "operator": "In", "values": final},
+                "onExitCodes": {"containerName": container, "operator": "In", "values": codes},
             },
             {
                 "action": "Ignore",

@@ -27,7 +27,7 @@ from launcher.errors import ConfigError, LauncherError, WorkerExit
 from launcher.pod import driver, ending, folder, identity, meeting
 from launcher.pod.child import Signals, Stopped, write_both
 from launcher.pod.identity import Identity
-from launcher.storage import discard
+from launcher.storage import discard, leave_within
 from launcher.worker_config import WorkerConfig
 
 _MODULES = {"worker": WORKER_MODULE, "evaluator": EVALUATOR_MODULE}
@@ -36,20 +36,27 @@ _MODULES = {"worker": WORKER_MODULE, "evaluator": EVALUATOR_MODULE}
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     pod = Pod(args.role, RunPaths(args.root))
+    words = error = ""
     try:
         if args.role == DRIVER_ROLE:
             driver.become(pod.paths, Path(_required(os.environ, ENV_PLAN_DIR)), os.environ)
         code = pod.run(os.environ)
     except Stopped:
-        pod.say("stopped before it began")
+        words = "stopped before it began"
         code = int(WorkerExit.STOPPED)
     except LauncherError as e:
-        pod.say(f"error: {e}")
+        error = str(e)
+        words = f"error: {error}"
         code = int(e.worker_exit)
-        ending.tell(pod.paths, pod.me, code, str(e))
+    overdue = leave_within(ending.END_SECONDS, ending.uncounted(pod.me, code))
+    if words:
+        pod.say(words)
+    if error:
+        ending.tell(pod.paths, pod.me, code, error)
     left = ending.end(pod.paths, pod.me, pod.attempt, code)
     if left < code:
         pod.say(f"{code} on the last start that is allowed: left with {left}, which is final")
+    overdue.cancel()
     return left
 
 

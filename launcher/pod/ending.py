@@ -15,6 +15,8 @@ from launcher.pod.identity import Identity
 from launcher.storage import is_gone, peek_json, write_json
 
 _FREE = (int(WorkerExit.DONE), int(WorkerExit.STOPPED))
+END_SECONDS = 20.0
+"""How long the last words may take: their disk may be what the worker has left for."""
 UNKNOWN = 1
 """Exit code of a failure that has no other; as of a traceback."""
 
@@ -30,10 +32,15 @@ def end(paths: RunPaths, me: Identity, attempt: int | None, code: int) -> int:
             write_json(paths.given_up, _given_up(paths, me, code))
     except StorageError as e:
         print(f"error: {e}", flush=True)  # noqa: T201
+    if last and me.exit_offset:
+        return _permanent(code, me.exit_offset)
+    return uncounted(me, code)
+
+
+def uncounted(me: Identity, code: int) -> int:
+    """The exit code of the container, where nobody can look how often it has failed before."""
     if not me.exit_offset or code in (int(WorkerExit.DONE), *FINAL_WORKER_EXITS):
         return code
-    if last:
-        return _permanent(code, me.exit_offset)
     return code if code >= me.exit_offset else code + me.exit_offset
 
 

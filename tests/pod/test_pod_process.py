@@ -111,6 +111,38 @@ def test_a_worker_that_failed_at_the_very_end_does_not_wait_for_those_that_left(
     assert "nothing is left to train" in said
 
 
+ENDS_ON_A_DISK_THAT_HANGS = """
+import os, sys
+from launcher.errors import PeerLostError
+from launcher.pod import __main__, ending
+from launcher.pod.identity import Identity
+
+root, where, offset = sys.argv[1:]
+
+def run(pod, env):
+    pod.me = Identity("worker", exit_offset=int(offset))
+    if where == "tell":
+        raise PeerLostError("lost another worker")
+    return 75
+
+ending.END_SECONDS = 1.0
+setattr(ending, where, lambda *_: os.open(root + "/hangs", os.O_WRONLY))  # a FIFO without a reader
+__main__.Pod.run = run
+os._exit(__main__.main(["worker", root]))
+"""
+
+
+@pytest.mark.parametrize("where", ["end", "tell"])
+@pytest.mark.parametrize(("offset", "expected"), [("0", 75), ("128", 203)])
+def test_last_words_that_their_disk_does_not_take_keep_no_pod(
+    tmp_path: Path, where: str, offset: str, expected: int
+) -> None:
+    os.mkfifo(tmp_path / "hangs")
+    argv = [sys.executable, "-c", ENDS_ON_A_DISK_THAT_HANGS, str(tmp_path), where, offset]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    assert done.returncode == expected, done.stderr
+
+
 TFJOB = {"LAUNCHER_INDEX": "0", "LAUNCHER_EXIT_OFFSET": "128", "LAUNCHER_MAX_RESTARTS": "1"}
 
 

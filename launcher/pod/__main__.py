@@ -27,6 +27,7 @@ from launcher.errors import ConfigError, LauncherError, WorkerExit
 from launcher.pod import driver, ending, folder, identity, meeting
 from launcher.pod.child import Signals, Stopped, write_both
 from launcher.pod.identity import Identity
+from launcher.run_record import begin_again
 from launcher.storage import discard, leave_within
 from launcher.worker_config import WorkerConfig
 
@@ -84,7 +85,7 @@ class Pod:
         self.say(f"{self.me.who}, start {self.attempt}")
         discard(self.paths.failure(self.me.role, self.me.index))
         if self.me.role == "worker" and self.me.index == 0:
-            ending.begin_again(self.paths)
+            begin_again(self.paths)
         if why := ending.used_up(self.paths, self.me, self.attempt):
             self.say(f"error: {why}")
             ending.tell(self.paths, self.me, ending.UNKNOWN, why)

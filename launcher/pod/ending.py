@@ -89,7 +89,7 @@ def used_up(paths: RunPaths, me: Identity, attempt: int) -> str:
 def counted(paths: RunPaths, me: Identity, attempt: int) -> int:
     """Failures of this worker in other starts than this, since the run was begun, or begun again
     after it had been given up."""
-    since = _number(peek_json(_begun(paths)), "time")
+    since = _number(peek_json(paths.begun_again), "time")
     own = paths.logs(attempt) / f"{me.who}.log"
     logs = (paths.root / "logs").glob(f"attempt-*/{me.who}.log")
     return sum(log != own and _failed(log, me.who, since) for log in logs)
@@ -103,18 +103,6 @@ def _failed(log: Path, who: str, since: float) -> bool:
         return log.stat().st_mtime >= since
     except OSError:
         return True
-
-
-def begin_again(paths: RunPaths) -> None:
-    """By worker 0 when it starts: a run that was given up and is started nevertheless was submitted
-    anew. What failed before does not count any more. Raises StorageError."""
-    if paths.given_up.exists():
-        write_json(_begun(paths), {"time": time.time()})
-        paths.given_up.unlink(missing_ok=True)
-
-
-def _begun(paths: RunPaths) -> Path:
-    return paths.given_up.with_name("begun-again.json")
 
 
 def _number(said: Any, key: str) -> float:

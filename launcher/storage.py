@@ -17,6 +17,7 @@ from launcher.errors import StorageError, write_remedy
 Done = TypeVar("Done")
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN})
 """What a network file system says of a file that may be there at the next try."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 """Used as they are: opened anew, a file that a shell appends to would lose what it has."""
 RUN_DIR = "choose another place with run_dir"

@@ -108,7 +108,7 @@ class Group:
         self._log(f"Ray Train has not ended its group within {_CLOSE_SECONDS:g} s: disconnecting")
         ray.shutdown()
         self._thread.join(_CLOSE_SECONDS)
-        ray.init(log_to_driver=True)
+        connect()
 
     def failure(self, worker: int) -> tuple[int, str]:
         """Why a worker that never told its end is gone: exit code and text. After `over`."""
@@ -133,6 +133,21 @@ class Group:
     def _write_orders(self, leave: bool = False) -> None:
         value = {"signals": self._signals, "leave": leave}
         write_json(self._channel.orders(self._attempt), value)
+
+
+def connect() -> Any:
+    """To the cluster, with SIGTERM handled as before: ray.init sets a handler of its own, which
+    raises SystemExit wherever the main thread is. What comes meanwhile is handed on."""
+    handler, asked = signal.getsignal(signal.SIGTERM), False
+    try:
+        return ray.init(log_to_driver=True)
+    except SystemExit:
+        asked = True
+        signal.alarm(0)  # by which Ray's native handler would abort this process 3 s later
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        if asked:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class RemoteWorker:

@@ -202,6 +202,11 @@ class RunPaths:
         return self.root / "progress" / "given-up.json"
 
     @property
+    def begun_again(self) -> Path:
+        """`{"time"}` at which that was taken back last, because the run was submitted anew."""
+        return self.given_up.with_name("begun-again.json")
+
+    @property
     def meeting(self) -> Path:
         """What worker 0 of a group of pods wrote last, and the others must see:
         `{"token", "attempt", "time"}`."""

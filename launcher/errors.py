@@ -8,7 +8,8 @@
     ├── DataError             records, images or labels cannot be trained on  CLI 2, worker 65
     │   └── UnreadableCheckpointError   a damaged checkpoint; another one may be good
     ├── DivergedError         the loss is no longer finite  CLI 1, worker 66
-    ├── StorageError          cannot write: permission, full disk  CLI 1, worker 74
+    ├── StorageError          cannot write, read or start now: permission, full disk, a limit of the
+    │                         machine  CLI 1, worker 74
     ├── PeerLostError         another worker is gone, or a step never ended  CLI 1, worker 75
     ├── RunFailedError        the run ended without success  CLI 1
     ├── PreflightError        the preflight found errors  CLI 3

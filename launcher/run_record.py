@@ -3,11 +3,12 @@
 The files are described in `contract.RunPaths`; the rules of reading them are here, once.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from launcher.contract import COCO_NUMBERS, RunPaths
-from launcher.storage import read_jsonl
+from launcher.storage import read_jsonl, storage_error, write_json
 
 TRAIN_NUMBERS = (
     "time",
@@ -20,6 +21,17 @@ TRAIN_NUMBERS = (
 )
 _LARGEST_STEP = 2**53
 """A whole number that a float holds, on an axis."""
+
+
+def begin_again(paths: RunPaths) -> None:
+    """By whoever begins the run or continues it: that pods have given it up is no longer so, and
+    what failed before that does not count any more. Raises StorageError."""
+    try:
+        if paths.given_up.exists():
+            write_json(paths.begun_again, {"time": time.time()})
+            paths.given_up.unlink(missing_ok=True)
+    except OSError as e:
+        raise storage_error(e, paths.given_up) from e
 
 
 def read_train_rows(paths: RunPaths) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, 
 _OF_THE_DISK = tuple(
     os.strerror(number) for number in (*PASSING, errno.EACCES, errno.EMFILE, errno.ENOMEM)
 )
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 """Used as they are: opened anew, a file that a shell appends to would lose what it has."""
 RUN_DIR = "choose another place with run_dir"
@@ -199,6 +201,16 @@ def answering(root: Path) -> Iterator[None]:
             place=str(e.filename or root),
             remedy="See whether this storage answers",
         ) from e
+
+
+def leave_within(seconds: float, code: int) -> threading.Timer:
+    """This process ends at the latest then, at once and without a word, whatever its threads wait
+    for: its last words may go to a disk that does not answer. Cancel it when they are said."""
+    timer = threading.Timer(seconds, os._exit, [code])
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # the system gives no more threads
+        timer.start()
+    return timer
 
 
 def read_error(error: OSError, path: Path) -> StorageError:

@@ -103,13 +103,29 @@ def _mount(device: int, place: Path) -> None:
 def without_flock(code: int) -> None:
     """The kernel refuses flock to this process from now on with the error `code`, as it does for
     files of a file system without locks: for subprocess's preexec_fn."""
-    number = {"x86_64": 73, "aarch64": 32}[platform.machine()]
-    steps = (
-        (0x20, 0, 0, 0),  # load the number of the system call
-        (0x15, 0, 1, number),  # another one: skip the next step
-        (0x06, 0, 0, 0x00050000 | code),  # SECCOMP_RET_ERRNO
-        (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
-    )
+    refused(code, "flock")
+
+
+_CALLS = {
+    "x86_64": {"flock": 73, "clone": 56, "fork": 57, "vfork": 58, "setsockopt": 54},
+    "aarch64": {"flock": 32, "clone": 220, "setsockopt": 208},
+}
+
+
+def refused(code: int, *calls: str, third: int | None = None) -> None:
+    """The kernel refuses these system calls to this process from now on with the error `code`;
+    `third`: only those with this third argument."""
+    known = _CALLS[platform.machine()]
+    steps = [(0x20, 0, 0, 0)]  # load the number of the system call
+    for number in (known[call] for call in calls if call in known):
+        if third is None:
+            steps.append((0x15, 0, 1, number))  # another one: skip the next step
+        else:
+            steps.append((0x15, 0, 3, number))
+            steps.append((0x20, 0, 0, 32))  # load the low half of the third argument
+            steps.append((0x15, 0, 1, third))
+        steps.append((0x06, 0, 0, 0x00050000 | code))  # SECCOMP_RET_ERRNO
+    steps.append((0x06, 0, 0, 0x7FFF0000))  # SECCOMP_RET_ALLOW
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
     described = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program))
     libc = ctypes.CDLL(None, use_errno=True)

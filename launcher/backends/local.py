@@ -21,6 +21,7 @@ from launcher.backends.status import read_status, true_status, write_last, write
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import RunFailedError, StorageError
 from launcher.render import local as render
+from launcher.run_record import begin_again
 from launcher.storage import is_passing, storage_error
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def start(
             if not run_folder.contents(root):
                 undo.callback(shutil.rmtree, root, ignore_errors=True)
             attempt = run_folder.next_attempt(root)
+            begin_again(job.paths)
             write_files(root, files)
             write_pending(
                 root,

@@ -1,6 +1,7 @@
 """Child processes: started with a log, stopped in steps."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from launcher.contract import ENV_TF_CONFIG
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, LauncherError, StorageError
 from launcher.render.supervised import Process
 from launcher.storage import storage_error
 
@@ -62,7 +63,8 @@ class Child:
     waiting = ""
 
     def __init__(self, process: Process, nice: int = 0) -> None:
-        """Raises StorageError when its log cannot be written, ConfigError when it cannot start."""
+        """Raises StorageError when its log cannot be written, or the machine cannot start it now;
+        ConfigError when it never will."""
         self.process = process
         self.code: int | None = None
         log = Path(process.log)
@@ -82,11 +84,7 @@ class Child:
                     start_new_session=True,
                 )
             except OSError as e:
-                raise ConfigError(
-                    f"cannot be started ({e.strerror})",
-                    place=process.argv[0],
-                    remedy="Submit the run again with a Python that exists",
-                ) from e
+                raise _not_started(e, process.argv[0]) from e
         self.pid = self._popen.pid
         if nice:
             _be_nice(self.pid, nice)
@@ -119,6 +117,26 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+_NO_PROGRAM = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC})
+
+
+def _not_started(error: OSError, program: str) -> LauncherError:
+    """Only a program that is none stays one. A limit of processes (EAGAIN), memory (ENOMEM) and a
+    network file system that has the Python (ESTALE, EIO) are otherwise at the next try."""
+    if error.errno in _NO_PROGRAM:
+        return ConfigError(
+            f"cannot be started ({error.strerror})",
+            place=program,
+            remedy="Submit the run again with a Python that exists",
+        )
+    return StorageError(
+        f"cannot be started now ({error.strerror or error})",
+        place=program,
+        remedy="See whether this machine has memory, processes (`ulimit -u`, the container's pids "
+        "limit) and open files left, and whether the disk of this program answers",
+    )
 
 
 def _be_nice(pid: int, nice: int) -> None:

@@ -28,7 +28,7 @@ from launcher.contract import Reason, State
 from launcher.errors import DataError, LauncherError, StorageError, WorkerExit
 from launcher.records.room import lacking, mebibytes
 from launcher.render.supervised import SupervisedJob
-from launcher.storage import is_passing
+from launcher.storage import answering, is_passing
 
 _REASONS = ((StorageError, Reason.STORAGE), (DataError, Reason.BAD_DATA))
 _STATUS_SECONDS = 1.0
@@ -62,7 +62,8 @@ class Supervisor(abc.ABC):
 
     @abc.abstractmethod
     def _start_workers(self) -> None:
-        """A new group of the present attempt in `_workers`. Raises LauncherError."""
+        """A new group of the present attempt in `_workers`, as soon as there is room for it.
+        Raises LauncherError, of which a StorageError is a restart that counts."""
 
     @abc.abstractmethod
     def _start_evaluator(self, attempt: int) -> Member:
@@ -161,7 +162,8 @@ class Supervisor(abc.ABC):
         self._start_step = self._status.step
         self._left, self._workers = [], []
         try:
-            self._start_workers()
+            with answering(self._paths.root):
+                self._start_workers()
         except StorageError as e:  # a log that cannot be opened, say
             stop(self._workers, self._job.killed_stop_seconds, log)
             self._workers = [c for c in self._workers if c.code is None]

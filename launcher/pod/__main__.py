@@ -29,7 +29,8 @@ from launcher.pod import driver, ending, folder, identity, meeting
 from launcher.pod.child import Signals, Stopped, write_both
 from launcher.pod.identity import Identity
 from launcher.pod.room import Room
-from launcher.storage import discard
+from launcher.run_record import begin_again
+from launcher.storage import discard, leave_within
 from launcher.worker_config import WorkerConfig
 
 _MODULES = {"worker": WORKER_MODULE, "evaluator": EVALUATOR_MODULE}
@@ -38,20 +39,27 @@ _MODULES = {"worker": WORKER_MODULE, "evaluator": EVALUATOR_MODULE}
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     pod = Pod(args.role, RunPaths(args.root))
+    words = error = ""
     try:
         if args.role == DRIVER_ROLE:
             driver.become(pod.paths, Path(_required(os.environ, ENV_PLAN_DIR)), os.environ)
         code = pod.run(os.environ)
     except Stopped:
-        pod.say("stopped before it began")
+        words = "stopped before it began"
         code = int(WorkerExit.STOPPED)
     except LauncherError as e:
-        pod.say(f"error: {e}")
+        error = str(e)
+        words = f"error: {error}"
         code = int(e.worker_exit)
-        ending.tell(pod.paths, pod.me, code, str(e))
+    overdue = leave_within(ending.END_SECONDS, ending.uncounted(pod.me, code))
+    if words:
+        pod.say(words)
+    if error:
+        ending.tell(pod.paths, pod.me, code, error)
     left = ending.end(pod.paths, pod.me, pod.attempt, code)
     if left < code:
         pod.say(f"{code} on the last start that is allowed: left with {left}, which is final")
+    overdue.cancel()
     return left
 
 
@@ -77,7 +85,7 @@ class Pod:
         self.say(f"{self.me.who}, start {attempt}")
         discard(self.paths.failure(self.me.role, self.me.index))
         if self.me.role == "worker" and self.me.index == 0:
-            ending.begin_again(self.paths)
+            begin_again(self.paths)
         if why := ending.used_up(self.paths, self.me, attempt):
             self.say(f"error: {why}")
             ending.tell(self.paths, self.me, ending.UNKNOWN, why)

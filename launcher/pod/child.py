@@ -54,7 +54,10 @@ class Signals:
                 raise ValueError("the child has no output")
             tee = threading.Thread(target=_copy, args=(child.stdout.fileno(), log), daemon=True)
             tee.start()
-            code = _wait(child, log)
+            over = threading.Event()
+            threading.Thread(target=_touch, args=(log, over), daemon=True).start()
+            code = child.wait()
+            over.set()
             tee.join(_LAST_WORDS_SECONDS)
         return code if code >= 0 else 128 - code
 
@@ -64,15 +67,13 @@ _LAST_WORDS_SECONDS = 2.0
 """A grandchild may hold the pipe open after the child has left."""
 
 
-def _wait(child: "subprocess.Popen[bytes]", log: int) -> int:
-    """Its exit code. Until then the log is touched every minute: the run's folder shows whose
-    container lives, though the process may have nothing to say (evaluate/silence.py)."""
-    while True:
-        try:
-            return child.wait(ALIVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                os.utime(log)
+def _touch(log: int, over: threading.Event) -> None:
+    """Every minute: the run's folder shows whose container lives, though the process may have
+    nothing to say (evaluate/silence.py). In a thread of its own, because a disk that does not
+    answer must not keep this process from seeing its child's end, nor from hearing signals."""
+    while not over.wait(ALIVE_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(log)
 
 
 def _copy(source: int, log: int) -> None:

@@ -22,6 +22,7 @@ from launcher.contract import (
     State,
 )
 from launcher.pod import folder
+from launcher.run_record import begin_again
 from launcher.storage import read_json, write_json
 
 
@@ -32,6 +33,7 @@ def become(paths: RunPaths, plans: Path, env: Mapping[str, str]) -> NoReturn:
     folder.check_writable(paths, DRIVER_ROLE)
     job = json.loads(files[RAY_JOB_FILE])
     write_json(paths.root / RAY_CONTROL_FILE, {"submission": job["submission"], "stops": 0})
+    begin_again(paths)
     write_json(paths.status, _pending(paths, job["name"], job["total_steps"]))
     argv = [sys.executable, "-m", DRIVER_MODULE, str(paths.root), job["submission"]]
     os.execve(sys.executable, argv, dict(env))  # noqa: S606

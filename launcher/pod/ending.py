@@ -15,6 +15,8 @@ from launcher.pod.identity import Identity
 from launcher.storage import is_gone, peek_json, write_json
 
 _FREE = (int(WorkerExit.DONE), int(WorkerExit.STOPPED))
+END_SECONDS = 20.0
+"""How long the last words may take: their disk may be what the worker has left for."""
 UNKNOWN = 1
 """Exit code of a failure that has no other; as of a traceback."""
 
@@ -30,10 +32,15 @@ def end(paths: RunPaths, me: Identity, attempt: int | None, code: int) -> int:
             write_json(paths.given_up, _given_up(paths, me, code))
     except StorageError as e:
         print(f"error: {e}", flush=True)  # noqa: T201
+    if last and me.exit_offset:
+        return _permanent(code, me.exit_offset)
+    return uncounted(me, code)
+
+
+def uncounted(me: Identity, code: int) -> int:
+    """The exit code of the container, where nobody can look how often it has failed before."""
     if not me.exit_offset or code in (int(WorkerExit.DONE), *FINAL_WORKER_EXITS):
         return code
-    if last:
-        return _permanent(code, me.exit_offset)
     return code if code >= me.exit_offset else code + me.exit_offset
 
 
@@ -82,7 +89,7 @@ def used_up(paths: RunPaths, me: Identity, attempt: int) -> str:
 def counted(paths: RunPaths, me: Identity, attempt: int) -> int:
     """Failures of this worker in other starts than this, since the run was begun, or begun again
     after it had been given up."""
-    since = _number(peek_json(_begun(paths)), "time")
+    since = _number(peek_json(paths.begun_again), "time")
     own = paths.logs(attempt) / f"{me.who}.log"
     logs = (paths.root / "logs").glob(f"attempt-*/{me.who}.log")
     return sum(log != own and _failed(log, me.who, since) for log in logs)
@@ -96,18 +103,6 @@ def _failed(log: Path, who: str, since: float) -> bool:
         return log.stat().st_mtime >= since
     except OSError:
         return True
-
-
-def begin_again(paths: RunPaths) -> None:
-    """By worker 0 when it starts: a run that was given up and is started nevertheless was submitted
-    anew. What failed before does not count any more. Raises StorageError."""
-    if paths.given_up.exists():
-        write_json(_begun(paths), {"time": time.time()})
-        paths.given_up.unlink(missing_ok=True)
-
-
-def _begun(paths: RunPaths) -> Path:
-    return paths.given_up.with_name("begun-again.json")
 
 
 def _number(said: Any, key: str) -> float:

@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+from launcher.errors import StorageError
 from launcher.records import checkpoint
 from launcher.storage import read_text, reading
 
@@ -55,26 +56,32 @@ def begun(folder: Path) -> set[int]:
 
 
 def remove_step(folder: Path, step: int) -> None:
-    """All files of a checkpoint that was never finished. Its `_temp`, which tells that, stays."""
-    for name in listing(folder):
-        if name.startswith(f"ckpt-{step}."):
-            _remove(folder / name)
+    """All files of a checkpoint that was never finished, its index first: without one it is told
+    from a damaged checkpoint. Its `_temp`, which tells that too, stays. Raises StorageError."""
+    names = [name for name in listing(folder) if name.startswith(f"ckpt-{step}.")]
+    for path in (folder / name for name in sorted(names, reverse=True)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as e:
+            raise StorageError(
+                f"cannot be removed ({e.strerror or e})",
+                place=str(path),
+                remedy="See whether its storage answers and this account may write there",
+            ) from e
 
 
 def remove_parts(folder: Path) -> list[str]:
-    """What nobody can use. Returns the names."""
-    found = [name for name in listing(folder) if _HALF_WRITTEN.match(name)]
-    for name in found:
-        _remove(folder / name)
-    return found
+    """What nobody can use. Returns the names of what has gone."""
+    return [
+        name for name in listing(folder) if _HALF_WRITTEN.match(name) and _removed(folder / name)
+    ]
 
 
 def remove_throwaways(folder: Path) -> list[str]:
-    """Of the other workers of a group that is gone. Returns the names."""
-    found = [name for name in listing(folder) if name.startswith(_THROWAWAY)]
-    for name in found:
-        _remove(folder / name)
-    return found
+    """Of the other workers of a group that is gone. Returns the names of what has gone."""
+    return [
+        name for name in listing(folder) if name.startswith(_THROWAWAY) and _removed(folder / name)
+    ]
 
 
 def clear(folder: Path) -> list[str]:
@@ -90,8 +97,7 @@ def clear_own(folder: Path, worker: int) -> list[str]:
     own = throwaway(folder, worker)
     if own.name not in listing(folder):
         return []
-    _remove(own)
-    return [own.name]
+    return [own.name] if _removed(own) else []
 
 
 def _clear_first(folder: Path) -> list[str]:
@@ -107,8 +113,13 @@ def _clear_first(folder: Path) -> list[str]:
     return removed + remove_parts(folder)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _removed(path: Path) -> bool:
+    """Whether it has gone. What its disk does not let go only takes room, and stays."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        return not path.exists()
+    except OSError:
+        return False

@@ -12,8 +12,8 @@ from launcher.contract import ENV_PARENT_PID, RunPaths, worker_index
 from launcher.errors import LauncherError, OutOfMemoryError, PeerLostError, StorageError, WorkerExit
 from launcher.odapi import compat, pipeline
 from launcher.runtime.leaving import leave, say_plainly
-from launcher.runtime.watchdog import Watchdog
-from launcher.storage import answering, is_gone, write_json
+from launcher.runtime.watchdog import VERDICT_SECONDS, Watchdog
+from launcher.storage import answering, is_gone, leave_within, write_json
 from launcher.worker_config import WorkerConfig
 
 if TYPE_CHECKING:
@@ -111,11 +111,13 @@ def run() -> NoReturn:
         with answering(root):
             code = main(root)
     except LauncherError as e:
+        leave_within(VERDICT_SECONDS, e.worker_exit)
         say_plainly(f"error: {e}")
         own = isinstance(e, OutOfMemoryError)
         tell(RunPaths(root), worker_index(os.environ), e.worker_exit, str(e), own=own)
         code = e.worker_exit
     except Exception:  # a bug of ours: the supervisor quotes the last line of the log
+        leave_within(VERDICT_SECONDS, 1)
         say_plainly(traceback.format_exc().rstrip())
         code = 1
     leave(code)

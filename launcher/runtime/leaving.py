@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 AUTOGRAPH_PREFIX = "__autograph_generated_file"
@@ -15,6 +17,21 @@ def say_plainly(text: str) -> None:
     """A line of the log, unless the disk that the log is on is full: what comes after it counts."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def stacks() -> str:
+    """Of all threads of Python, as lines. Not by faulthandler, which keeps Python's lock while it
+    writes: where the log's disk does not answer no thread would run again, nor end this process."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines = []
+    for ident, newest in sys._current_frames().items():
+        lines.append(f"Thread {names.get(ident, ident)} (most recent call first):")
+        frame: FrameType | None = newest
+        while frame is not None:
+            code = frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+            frame = frame.f_back
+    return "\n".join(lines)
 
 
 def leave(code: int) -> NoReturn:

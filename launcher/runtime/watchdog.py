@@ -6,17 +6,15 @@ given what the step takes; a checkpoint, while one is saved; else the others. Th
 first, because the others give them a moment more.
 """
 
-import contextlib
-import faulthandler
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.errors import LauncherError, WorkerExit
-from launcher.runtime.leaving import leave, say_plainly
+from launcher.runtime.leaving import leave, say_plainly, stacks
+from launcher.storage import leave_within
 
 FIRST_STEP_FACTOR = 4
 """The first step traces and compiles: it may take this many times as long as the others."""
@@ -26,6 +24,10 @@ FAILED_SECONDS = 10.0
 
 OTHERS_SECONDS = 5.0
 """How much longer a worker waits that only waits for others."""
+
+VERDICT_SECONDS = 10.0
+"""How long the last words may take. The log and the run's folder may lie on the very disk that a
+step waits for, and on Kubernetes nobody else ends a process that hangs."""
 
 _POLL_SECONDS = 1.0
 _PAUSED_SECONDS = 5.0
@@ -141,9 +143,7 @@ class Watchdog(threading.Thread):
             if failed := self._failed(now):
                 self._leave(failed)
             if stall := self._stalled(now - self._beaten):
-                with contextlib.suppress(OSError):
-                    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-                self._leave(stall)
+                self._leave(stall, with_stacks=True)
 
     def _failed(self, now: float) -> Stall | None:
         """The verdict on an input that failed a while ago, with the error's exit code. What was
@@ -182,7 +182,10 @@ class Watchdog(threading.Thread):
         waits = f"{builds}it waits for the others"
         return Stall(f"{text}, though its input is ready: {waits}; {stacks}", False)
 
-    def _leave(self, verdict: Stall) -> None:
+    def _leave(self, verdict: Stall, *, with_stacks: bool = False) -> None:
+        leave_within(VERDICT_SECONDS, verdict.code)
+        if with_stacks:
+            say_plainly(stacks())
         say_plainly(f"watchdog: {verdict.message}")
         try:
             self._on_exit(verdict.code, verdict)

@@ -18,6 +18,7 @@ from launcher.backends.status import read_status, true_status, write_status
 from launcher.contract import Reason, RunPaths, State
 from launcher.errors import RunFailedError, StorageError, UsageError
 from launcher.render.local import JOB_FILE, LocalJob
+from launcher.storage import peek_json, write_json
 from tests.disks import small
 
 from .conftest import MakeJob, processes_of
@@ -74,6 +75,20 @@ def test_resume_keeps_checkpoints_and_logs(make_job: MakeJob, start: Start) -> N
     status = read_status(root)
     assert status is not None
     assert (status.attempt, status.restarts) == (1, 0)
+
+
+def test_what_pods_gave_up_is_no_word_of_a_run_that_is_continued_here(
+    make_job: MakeJob, start: Start
+) -> None:
+    worker = "sys.exit(65 if (root / 'progress' / 'given-up.json').exists() else 0)"
+    job = make_job(worker)
+    paths = RunPaths(start(job))
+    ended(paths.root)
+    write_json(paths.given_up, {"worker": 3, "exit": 75, "message": "", "time": time.time()})
+    start(job, resume=True)
+    assert ended(paths.root) is State.SUCCEEDED
+    assert not paths.given_up.exists()
+    assert peek_json(paths.begun_again)["time"] <= time.time(), "as worker 0 of pods notes it"
 
 
 def test_replace_starts_in_an_empty_folder(make_job: MakeJob, start: Start) -> None:

@@ -112,3 +112,26 @@ def test_a_grandchild_that_keeps_the_output_open_does_not_hold_the_pod(tmp_path:
     process.wait(timeout=20)
     assert process.returncode == 75
     os.kill(int((tmp_path / "log").read_text()), signal.SIGKILL)
+
+
+HANGS = """
+import os, time
+from launcher.pod import child
+os.utime = lambda log: time.sleep(60)
+read, log = os.pipe()
+os.set_blocking(log, False)
+try:
+    while True:
+        os.write(log, b"x")
+except BlockingIOError:
+    os.set_blocking(log, True)  # as a file whose disk answers nothing any more
+child.ALIVE_SECONDS = 0.1
+code = "import sys, time; print('words', flush=True); time.sleep(1); sys.exit(75)"
+os._exit(child.Signals().run([os.sys.executable, "-c", code], os.environ, log))
+"""
+
+
+def test_a_log_whose_disk_does_not_answer_hides_no_end() -> None:
+    argv = [sys.executable, "-c", HANGS]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr.strip()) == (75, "words")

@@ -59,7 +59,10 @@ def test_the_folder_is_as_a_submit_leaves_it(tmp_path: Path) -> None:
 
     paths.status.write_text(json.dumps({**json.loads(paths.status.read_text()), "step": 70}))
     (paths.logs(4)).mkdir(parents=True)
+    paths.given_up.parent.mkdir(exist_ok=True)
+    paths.given_up.write_text("{}")
     become(plan.root, plans)
+    assert not paths.given_up.exists(), "pods had given up an earlier one"
     status = read_status(paths.root)
     assert status is not None
     assert (status.attempt, status.step, status.backend) == (5, 70, "kubernetes")

@@ -12,6 +12,7 @@ from launcher.contract import RunPaths
 from launcher.errors import ConfigError, StorageError
 from launcher.pod import ending, folder
 from launcher.pod.identity import Identity, read
+from launcher.run_record import begin_again
 from launcher.storage import write_json
 
 
@@ -239,13 +240,13 @@ def test_a_tfjob_that_was_given_up_and_is_applied_again_has_its_restarts_again(
         started(paths)
     assert ending.end(paths, TFJOB, started(paths), 137) == 9
     second = started(paths, Identity("worker", 1, max_restarts=2, exit_offset=128))
-    ending.begin_again(paths)
+    begin_again(paths)
     assert not paths.given_up.exists()
     attempt = started(paths)
     assert not ending.used_up(paths, TFJOB, attempt)
     assert ending.end(paths, TFJOB, attempt, 75) == 203
     assert second == 0
-    ending.begin_again(paths)
+    begin_again(paths)
     assert ending.counted(paths, TFJOB, started(paths)) == 1, "it was not given up this time"
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from launcher.backends.processes import free_hosts
 from launcher.contract import RunPaths
 from launcher.planning import Plan
 from launcher.storage import read_json, read_jsonl, write_json
-from tests.pod.pods import child_of, end, mount, plan_of, start
+from tests.pod.pods import ROOT, child_of, end, mount, plan_of, start
 
 
 def test_an_evaluator_without_val_images_says_so_in_the_runs_folder(tmp_path: Path) -> None:
@@ -71,6 +73,38 @@ def test_the_last_word_of_another_backend_is_not_believed(tmp_path: Path, role: 
     os.kill(child_of(process.pid), signal.SIGKILL)
     assert end(process)[0] == 137
     assert not paths.status.exists()
+
+
+ENDS_ON_A_DISK_THAT_HANGS = """
+import os, sys
+from launcher.errors import PeerLostError
+from launcher.pod import __main__, ending
+from launcher.pod.identity import Identity
+
+root, where, offset = sys.argv[1:]
+
+def run(pod, env):
+    pod.me = Identity("worker", exit_offset=int(offset))
+    if where == "tell":
+        raise PeerLostError("lost another worker")
+    return 75
+
+ending.END_SECONDS = 1.0
+setattr(ending, where, lambda *_: os.open(root + "/hangs", os.O_WRONLY))  # a FIFO without a reader
+__main__.Pod.run = run
+os._exit(__main__.main(["worker", root]))
+"""
+
+
+@pytest.mark.parametrize("where", ["end", "tell"])
+@pytest.mark.parametrize(("offset", "expected"), [("0", 75), ("128", 203)])
+def test_last_words_that_their_disk_does_not_take_keep_no_pod(
+    tmp_path: Path, where: str, offset: str, expected: int
+) -> None:
+    os.mkfifo(tmp_path / "hangs")
+    argv = [sys.executable, "-c", ENDS_ON_A_DISK_THAT_HANGS, str(tmp_path), where, offset]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    assert done.returncode == expected, done.stderr
 
 
 TFJOB = {"LAUNCHER_INDEX": "0", "LAUNCHER_EXIT_OFFSET": "128", "LAUNCHER_MAX_RESTARTS": "1"}

@@ -18,11 +18,12 @@ from launcher.api import draw
 from launcher.backends.ray.backend import BACKEND
 from launcher.backends.ray.fit import crowded
 from launcher.backends.ray.rest import Dashboard
-from launcher.contract import Reason, State
+from launcher.contract import Reason, RunPaths, State
 from launcher.errors import UsageError
 from launcher.planning import Plan
 from launcher.planning.elastic import elastic_plans
 from launcher.render import ray as render
+from launcher.storage import write_json
 from tests.ray_backend.nodes import Nodes
 from tests.ray_backend.test_ray_rest import Quiet, server
 
@@ -148,9 +149,15 @@ def test_submit_says_what_the_run_waits_for_and_what_is_not_followed(
 
 
 def test_cancelled_before_its_driver_has_come(made: Callable[..., Plan]) -> None:
-    """It has no data either, of which it says nothing any more."""
-    handle = BACKEND.submit(made(*ONE_WORKER))
+    """It has no data either, of which it says nothing any more; nor of the pods that had given it
+    up, which it continues."""
+    plan = made(*ONE_WORKER)
+    paths = RunPaths(plan.root)
+    for path in (paths.plan, paths.given_up):
+        write_json(path, {})
+    handle = BACKEND.submit(plan, resume=True)
     try:
+        assert not paths.given_up.exists()
         ended = handle.cancel()
     finally:
         BACKEND.delete(handle.root)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.backends.room import remove_unfinished
+from launcher.contract import RunPaths
 from launcher.errors import StorageError
 from launcher.records import unfinished
 from launcher.records.checkpoint import _MAGIC
@@ -60,3 +62,29 @@ def test_a_folder_that_does_not_answer_is_not_an_empty_one(tmp_path: Path) -> No
         for ask in (unfinished.steps, unfinished.named, unfinished.begun, unfinished.clear):
             with pytest.raises(StorageError, match="cannot read"):
                 ask(tmp_path)
+
+
+def test_what_its_disk_does_not_let_go_keeps_nothing_else(tmp_path: Path) -> None:
+    """A mount point cannot be removed, and this one not even be looked at."""
+    save(tmp_path, 3, index=None, temp=True)
+    parts = [tmp_path / "checkpoint.tmp0815", tmp_path / ".worker-1"]
+    parts[0].touch()
+    parts[1].mkdir()
+    with gone(parts[0]), gone(parts[1]):
+        assert unfinished.clear(tmp_path) == ["ckpt-3", "ckpt-3_temp"]
+        assert unfinished.listing(tmp_path) == [".worker-1", "checkpoint.tmp0815"]
+    assert set(unfinished.clear(tmp_path)) == {path.name for path in parts}
+
+
+def test_an_unfinished_checkpoint_that_stays_keeps_what_tells_that(tmp_path: Path) -> None:
+    folder, told = RunPaths(tmp_path).checkpoints, list[str]()
+    save(folder, 4, index=WHOLE[:5], temp=True)
+    with gone(folder / f"ckpt-4.{DATA}"):
+        remove_unfinished(RunPaths(tmp_path), told.append)
+        assert unfinished.begun(folder) == {4}
+        assert not (folder / "ckpt-4.index").exists(), "first of all"
+    remove_unfinished(RunPaths(tmp_path), told.append)
+    assert told[0].startswith(f"error: {folder}/ckpt-4.{DATA}: cannot be removed (")
+    removed = "was not finished when its writer ended: removed"
+    assert told[1:] == [f"ckpt-4 {removed}", f"ckpt-4_temp {removed}"]
+    assert unfinished.listing(folder) == []

@@ -205,6 +205,42 @@ print(dog.clock_note())
     ], err
 
 
+FULL_LOG = """
+import fcntl, os
+fcntl.fcntl(2, fcntl.F_SETPIPE_SZ, 4096)
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x")
+except BlockingIOError:
+    os.set_blocking(2, True)  # from now on a log whose disk takes nothing and answers nothing
+"""
+BLOCKED_FILE = """
+import os
+from pathlib import Path
+from launcher import storage
+from launcher.contract import RunPaths
+from launcher.runtime.__main__ import tell
+root = Path(ROOT)
+storage.tempfile.mkstemp = lambda dir, prefix: (os.open(root / "hangs", os.O_WRONLY), "")
+dog._on_exit = lambda code, stall: tell(RunPaths(root), 0, code, stall.message)
+"""
+
+
+@pytest.mark.parametrize("where", ["the log", "the failure file", "the log, supervisor gone"])
+def test_a_disk_that_does_not_take_the_last_words_keeps_no_worker(
+    start: Start, tmp_path: Path, where: str
+) -> None:
+    os.mkfifo(tmp_path / "hangs")  # to open it for writing waits for a reader, who never comes
+    code = FULL_LOG if "log" in where else BLOCKED_FILE.replace("ROOT", repr(str(tmp_path)))
+    begin = "dog._parent = 1" if "gone" in where else "dog._allowed = 0.1"
+    text = f"watchdog.VERDICT_SECONDS = 3.0\n{code}\n{begin}\nmain_thread_waits()"
+    began = time.monotonic()
+    process = start(text, stall=30)
+    assert process.wait(timeout=60) == 75
+    assert time.monotonic() - began > 3.0, "it had the time"
+
+
 @pytest.mark.tensorflow
 def test_a_worker_whose_supervisor_is_gone_leaves_while_it_imports(tmp_path: Path) -> None:
     paths = make_run(tmp_path / "run", demo_pipeline(tmp_path, batch=8, steps=1), steps=1)

@@ -26,18 +26,28 @@ from launcher.contract import ENV_ATTEMPT, ENV_CPU_THREADS, ENV_PARENT_PID, ENV_
 from launcher.errors import LauncherError, WorkerExit
 from launcher.render import ray as render
 from launcher.render.supervised import WORKER, Process
-from launcher.storage import write_json
+from launcher.storage import answering, write_json
 
 _POLL_SECONDS = 0.2
 _LEAVE_SECONDS = 120.0
 """Ray stops the whole group when one function ends badly: so it is the driver that says when."""
+_TELL_SECONDS = 15.0
 _UNSET = ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL")
 """For actors only: Ray sets the first to their logical CPUs, we the second. A worker has
 LAUNCHER_CPU_THREADS."""
 
 
 class WorkerLeftError(Exception):
-    """The worker's process did not end well; the text says how. For Ray's dashboard."""
+    """The worker's process did not end well; the text says how, for Ray's dashboard. The code is
+    for the driver, where the disk did not take it."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message, code)
+        self.message = message
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class WorkerRefusedError(Exception):
@@ -65,12 +75,16 @@ class Order:
     """None: an equal share of the node's cores."""
     gpus: int
     token: str
+    seen_on: tuple[str, ...] = ()
+    """Ray's ids of nodes that have found the run's folder and the data in an earlier attempt."""
 
 
 def train(config: dict[str, Any]) -> None:
     """`train_loop_per_worker`. Raises WorkerRefusedError, WorkerLeftError."""
+    order = Order(**config)
     try:
-        Agent(Order(**config)).run()
+        with answering(Path(order.root)):
+            Agent(order).run()
     except LauncherError as e:
         raise WorkerRefusedError(str(e), int(e.worker_exit)) from None
 
@@ -93,7 +107,13 @@ class Agent:
         """Until the worker has left, and until the driver lets go after a bad end."""
         order, where = self._order, f"node {self._ip} ({self._node[:8]}, worker-{self._worker})"
         proof.check_folder(
-            self._channel, order.attempt, order.token, self._worker, self._workers, where
+            self._channel,
+            order.attempt,
+            order.token,
+            self._worker,
+            self._workers,
+            where,
+            seen=self._node in order.seen_on,
         )
         proof.check_data(mapping(self._channel.data(order.attempt)), where)
         leftovers.end(self._channel.root)
@@ -116,8 +136,7 @@ class Agent:
             if child.poll() is None:
                 child.signal(signal.SIGKILL)
         relay.pass_on()
-        self._tell(child)
-        self._end(child)
+        self._end(child, self._tell_end(child))
 
     def _process(self) -> Process:
         order = self._order
@@ -143,7 +162,15 @@ class Agent:
         log = self._channel.paths.worker_log(order.attempt, self._worker)
         return Process(WORKER, self._worker, (sys.executable, *order.argv), env, str(log))
 
-    def _tell(self, child: Child) -> None:
+    def _tell_end(self, child: Child) -> bool:
+        """Whether the exit code is written down. A disk that is full may have room in a moment."""
+        deadline = time.monotonic() + _TELL_SECONDS
+        while not (told := self._tell(child)) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return told
+
+    def _tell(self, child: Child) -> bool:
+        """Whether the driver can read how it stands with the worker."""
         state = {
             "pid": child.pid,
             "node": self._node,
@@ -156,6 +183,7 @@ class Agent:
             with contextlib.suppress(LauncherError):
                 write_json(self._channel.state(self._order.attempt, self._worker), state)
                 self._told = state
+        return state == self._told
 
     def _obey(self, child: Child) -> None:
         given = mapping(self._channel.orders(self._order.attempt)).get("signals", {})
@@ -164,13 +192,14 @@ class Agent:
             child.signal(signal.Signals(number))
         self._applied = max(self._applied, len(numbers))
 
-    def _end(self, child: Child) -> None:
+    def _end(self, child: Child, told: bool) -> None:
+        """A driver that cannot read of the end is told by Ray, at once."""
         wanted = child.code == WorkerExit.STOPPED and self._applied
         if child.code == WorkerExit.DONE or wanted:
             return
         deadline = time.monotonic() + _LEAVE_SECONDS
-        while time.monotonic() < deadline:
+        while told and time.monotonic() < deadline:
             if mapping(self._channel.orders(self._order.attempt)).get("leave"):
                 break
             time.sleep(_POLL_SECONDS)
-        raise WorkerLeftError(f"worker-{self._worker} {exit_text(child.code)}")
+        raise WorkerLeftError(f"worker-{self._worker} {exit_text(child.code)}", child.code or 0)

@@ -18,6 +18,7 @@ from launcher.backends.ray.truth import ray_status
 from launcher.backends.status import read_status, write_pending, write_status
 from launcher.planning.elastic import elastic_plans
 from launcher.render import ray as render
+from launcher.run_record import begin_again
 
 if TYPE_CHECKING:
     from launcher.planning import Plan
@@ -92,6 +93,7 @@ class RayBackend:
                     undo.callback(shutil.rmtree, plan.root, ignore_errors=True)
                 before = read_status(plan.root)
                 job = _job(plan, plans, _submission(plan, dashboard), chosen.url, gpus)
+                begin_again(job.paths)
                 write_files(plan.root, with_check(render.files(plan, job, plans), found))
                 channel.reset_control(plan.root, job.submission)
                 write_pending(

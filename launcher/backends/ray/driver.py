@@ -6,7 +6,6 @@ waits until the cluster has room, and an elastic run takes the plan for the work
 """
 
 import secrets
-import shutil
 import signal
 import sys
 import time
@@ -17,22 +16,22 @@ import ray
 from launcher.backends.evaluation import NotYetError
 from launcher.backends.lock import RunLock, Work
 from launcher.backends.processes import Member
-from launcher.backends.ray import channel, growth, proof, size
+from launcher.backends.ray import channel, growth, proof, replan, size
 from launcher.backends.ray.agent import Order
 from launcher.backends.ray.channel import Channel
 from launcher.backends.ray.evaluator import RayEvaluator, end_earlier
 from launcher.backends.ray.group import Group
 from launcher.backends.ray.progress import Shown
+from launcher.backends.ray.replan import counted
 from launcher.backends.ray.rest import Dashboard
 from launcher.backends.supervising import Supervisor
 from launcher.backends.supervisor_log import copy_log_to, log
 from launcher.backends.verdict import Verdict
 from launcher.contract import Reason, State
 from launcher.errors import ConfigError, LauncherError
-from launcher.odapi import pipeline
 from launcher.render import ray as render
 from launcher.render.supervised import WORKER
-from launcher.storage import append_jsonl, discard, read_json, write_json
+from launcher.storage import discard, write_json
 
 _ROOM_SECONDS = 1.0
 """Between two looks at the cluster while it has no room."""
@@ -57,6 +56,8 @@ class Driver(Supervisor):
         self._looked = 0.0
         self._room_since: float | None = None
         self._grow = ""
+        self._seen_on: set[str] = set()
+        """The nodes whose workers have found the run's folder and the data there."""
         self._shown = Shown(job.name, log)
         super().__init__(job, lock)
 
@@ -89,8 +90,6 @@ class Driver(Supervisor):
 
     def _attempt(self) -> Verdict | None:
         self._grow, self._room_since = "", None
-        self._write_data()  # at once, and again when it has waited
-        self._make_room()
         verdict = super()._attempt()
         self._close_group()
         return verdict
@@ -104,6 +103,7 @@ class Driver(Supervisor):
 
     def _close_group(self) -> None:
         if self._group is not None:
+            self._seen_on |= {member.node for member in self._group.members if member.node}
             self._group.close()
             self._group = None
 
@@ -111,8 +111,10 @@ class Driver(Supervisor):
         attempt, role = self._status.attempt, self._ray.role(WORKER)
         if role is None:
             raise ValueError("no workers to start")
+        self._write_data()  # at once, and again when it has waited
+        self._make_room()
         if self._ray.elastic:
-            self._take_plan()
+            replan.take(self._channel, self._ray.submission, attempt, self._size, log)
         for i in range(self._size):
             discard(self._paths.failure(WORKER, i))
         order = Order(
@@ -122,17 +124,19 @@ class Driver(Supervisor):
             threads=self._ray.cpu_threads,
             gpus=self._ray.worker_needs.gpus,
             token=secrets.token_hex(16),
+            seen_on=tuple(sorted(self._seen_on)),
         )
         self._write_data()
         proof.offer(self._channel, attempt, order.token)
         self._group = Group(self._ray, self._size, order, log)
         self._group.start()
         self._workers = [*self._group.members]
-        log(f"attempt {attempt}: {_counted(self._size)} with {self._ray.worker_needs} each")
+        log(f"attempt {attempt}: {counted(self._size)} with {self._ray.worker_needs} each")
 
     def _write_data(self) -> None:
-        """What the others' nodes must see, too. Raises DataError when this one does not."""
-        effective = pipeline.read(self._paths.pipeline)
+        """What the others' nodes must see, too. Raises DataError when this one does not,
+        StorageError when its disk does not say."""
+        effective = replan.read_pipeline(self._paths)
         patterns = [*proof.train_files(effective), *proof.val_files(effective)]
         sizes = proof.data_sizes(patterns, f"{proof.this_node()}, the driver's,")
         write_json(self._channel.data(self._status.attempt), sizes)
@@ -212,30 +216,6 @@ class Driver(Supervisor):
     def _waiting_state(self) -> State:
         return State.RESTARTING if self._status.state is State.RESTARTING else State.PENDING
 
-    def _take_plan(self) -> None:
-        """The plan for `_size` workers becomes the run's; what it is is written down."""
-        folder = self._paths.root / render.size_folder(self._size)
-        before = read_json(self._paths.plan)
-        for name in ("pipeline.config", "plan.json"):
-            made = self._paths.root / f".{name}.next"
-            shutil.copyfile(folder / name, made)
-            made.replace(self._paths.root / name)
-        plan = read_json(self._paths.plan)
-        row = {
-            "time": time.time(),
-            "attempt": self._status.attempt,
-            "step": channel.newest_saved(self._paths.checkpoints),
-            "submission": self._ray.submission,
-            **{name: plan[name] for name in _PLANNED},
-        }
-        append_jsonl(self._channel.replans, row)
-        if isinstance(before, dict) and before.get("workers") != self._size:
-            log(
-                f"re-planned: {_counted(self._size)} x {plan['per_replica_batch']} images x "
-                f"{plan['accumulation_steps']} accumulation steps, global batch "
-                f"{plan['global_batch']} and learning rate {plan['learning_rate']:g} as before"
-            )
-
     def _regroup_wanted(self) -> str:
         now = time.monotonic()
         if self._grow or not self._ray.elastic or self._size >= max(self._ray.sizes):
@@ -252,22 +232,8 @@ class Driver(Supervisor):
         elif self._room_since is None:
             self._room_since = now
         elif now - self._room_since >= self._ray.resize_seconds:
-            self._grow = f"the cluster has room for {_counted(found)} instead of {self._size}"
+            self._grow = f"the cluster has room for {counted(found)} instead of {self._size}"
         return self._grow
-
-
-_PLANNED = (
-    "workers",
-    "replicas",
-    "per_replica_batch",
-    "accumulation_steps",
-    "global_batch",
-    "learning_rate",
-)
-
-
-def _counted(workers: int) -> str:
-    return f"{workers} worker" if workers == 1 else f"{workers} workers"
 
 
 def _lock(root: Path) -> RunLock | None:

@@ -60,11 +60,11 @@ def main(args: argparse.Namespace) -> int:
         job = render.RayJob.read(args.root / render.JOB_FILE)
         if args.dashboard:
             check_data(job, args.attempt)
+        return run(job, args)
     except LauncherError as e:
         say(f"error: {e}")
         _note(args.root, e)
         return int(e.worker_exit)
-    return run(job, args)
 
 
 def check_data(job: render.RayJob, attempt: int) -> None:

@@ -23,7 +23,7 @@ from launcher.backends.ray.meeting import MeetingConfig
 from launcher.errors import StorageError, WorkerExit
 from launcher.render.ray import RayJob
 from launcher.render.supervised import WORKER, Process
-from launcher.storage import write_json
+from launcher.storage import FULL, passing, write_json
 
 _WORKER_ENV = {"RAY_worker_niceness": "0"}
 """Ray's workers are at nice 15: below the evaluator, and below whatever else a machine does."""
@@ -101,13 +101,14 @@ class Group:
         to Ray is closed, which ends all that it started."""
         with contextlib.suppress(StorageError):
             self._write_orders(leave=True)
-        self._thread.join(_CLOSE_SECONDS)
+        if not self.over:  # else it has ended, or was never started
+            self._thread.join(_CLOSE_SECONDS)
         if self.over:
             return
         self._log(f"Ray Train has not ended its group within {_CLOSE_SECONDS:g} s: disconnecting")
         ray.shutdown()
         self._thread.join(_CLOSE_SECONDS)
-        ray.init(log_to_driver=True)
+        connect()
 
     def failure(self, worker: int) -> tuple[int, str]:
         """Why a worker that never told its end is gone: exit code and text. After `over`."""
@@ -132,6 +133,21 @@ class Group:
     def _write_orders(self, leave: bool = False) -> None:
         value = {"signals": self._signals, "leave": leave}
         write_json(self._channel.orders(self._attempt), value)
+
+
+def connect() -> Any:
+    """To the cluster, with SIGTERM handled as before: ray.init sets a handler of its own, which
+    raises SystemExit wherever the main thread is. What comes meanwhile is handed on."""
+    handler, asked = signal.getsignal(signal.SIGTERM), False
+    try:
+        return ray.init(log_to_driver=True)
+    except SystemExit:
+        asked = True
+        signal.alarm(0)  # by which Ray's native handler would abort this process 3 s later
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        if asked:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class RemoteWorker:
@@ -167,6 +183,11 @@ class RemoteWorker:
         return str(self._state.get("ip", ""))
 
     @property
+    def node(self) -> str:
+        """Ray's id of it; empty: its agent has not found the run's folder and the data there."""
+        return str(self._state.get("node", ""))
+
+    @property
     def frozen(self) -> bool:
         return self.code is None and bool(self._state.get("frozen"))
 
@@ -179,7 +200,7 @@ class RemoteWorker:
         self.code = self._state.get("code")
         if self.code is None and over:
             self.code, self.told = self._group.failure(self.process.index)
-            if "ip" in self._state:
+            if self.told and "ip" in self._state:
                 self.told = f"on node {self._state['ip']} {self.told}"
         return self.code
 
@@ -188,7 +209,7 @@ class RemoteWorker:
             return
         self._looked = 0.0
         self._group.signal(self.process.index, number)
-        if not mapping(self._state_file) and number != signal.SIGCONT:
+        if not (mapping(self._state_file) or self._state) and number != signal.SIGCONT:
             # Ray has not placed it: there is nothing to save. When it does, its agent leaves.
             self.code, self.told = int(WorkerExit.STOPPED), "was not placed yet"
 
@@ -198,6 +219,10 @@ def _code_and_text(error: BaseException) -> tuple[int, str]:
     for cause in _causes(error):
         if isinstance(cause, agent.WorkerRefusedError):
             return cause.code, cause.message
+        if isinstance(cause, agent.WorkerLeftError):
+            return cause.code, ""  # the code says it, as one that was written down
+        if isinstance(cause, OSError) and (passing(cause) or cause.errno in FULL):
+            return int(WorkerExit.STORAGE), f"could not be run by Ray ({cause})"
     text = _told(_causes(error)[-1])
     if _causes_named(error, _UNPLACED):
         return int(WorkerExit.STOPPED), f"could not be placed in time ({text})"

@@ -11,10 +11,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.ray.channel import Channel, mapping
-from launcher.errors import ConfigError, DataError, LauncherError
+from launcher.backends.ray.channel import Channel
+from launcher.errors import ConfigError, DataError, StorageError
 from launcher.render import ray as render
-from launcher.storage import write_json
+from launcher.storage import FULL, is_passing, passing, read_json, tried_again, write_json
 
 SEE_SECONDS = 15.0
 """For a network file system to show a new file."""
@@ -30,35 +30,37 @@ def offer(channel: Channel, attempt: int, token: str) -> None:
 
 
 def check_folder(
-    channel: Channel, attempt: int, token: str, worker: int, workers: int, node: str
+    channel: Channel,
+    attempt: int,
+    token: str,
+    worker: int,
+    workers: int,
+    node: str,
+    *,
+    seen: bool = False,
 ) -> None:
-    """Raises ConfigError naming the node that sees another folder."""
-    if not _appears(channel.token(attempt, _DRIVER), token, SEE_SECONDS):
-        raise _not_shared(channel.root, f"{node} does not see what the driver has written there")
+    """Raises ConfigError naming the node that sees another folder, StorageError where its disk is
+    full, does not answer, or fails a node that has `seen` this folder in an earlier attempt."""
+    _await(channel, attempt, _DRIVER, token, SEE_SECONDS, node, seen)
     own = channel.token(attempt, f"worker-{worker}")
     try:
         write_json(own, {"token": token, "node": node})
-    except LauncherError as e:
+    except StorageError as e:
+        what = f"{node} cannot write there ({e.problems[0].what})"
+        if seen or _may_pass(e):
+            raise _trouble(channel.root, what) from e
         raise ConfigError(
-            f"{node} cannot write there ({e.problems[0].what})",
-            place=str(channel.root),
-            remedy="Mount run_dir for writing on all nodes",
+            what, place=str(channel.root), remedy="Mount run_dir for writing on all nodes"
         ) from e
     for other in range(workers):
-        if not _appears(channel.token(attempt, f"worker-{other}"), token, _OTHERS_SECONDS):
-            what = f"{node} does not see what worker-{other} has written there"
-            raise _not_shared(channel.root, what)
+        _await(channel, attempt, f"worker-{other}", token, _OTHERS_SECONDS, node, seen)
 
 
 def check_data(sizes: Mapping[str, int], node: str) -> None:
-    """Raises DataError for the first file that is missing here or of another size."""
+    """Raises DataError for the first file that is missing here or of another size, StorageError
+    where the disk does not say."""
     for path, size in sizes.items():
-        try:
-            found = Path(path).stat().st_size
-        except OSError as e:
-            raise DataError(
-                f"{node} cannot read it ({e.strerror})", place=path, remedy=_SHARE
-            ) from None
+        found = _size(Path(path), node)
         if found != size:
             what = f"{node} has {found:,} bytes of it, the driver's node {size:,}"
             raise DataError(what, place=path, remedy=_SHARE)
@@ -81,18 +83,31 @@ def val_files(effective: Any) -> list[str]:
 
 
 def data_sizes(patterns: Sequence[str], node: str) -> dict[str, int]:
-    """Of all files that a run reads. Raises DataError, which names the node."""
+    """Of all files that a run reads. Raises DataError or StorageError, which name the node."""
     from launcher.records.files import expand
 
     try:
-        return {str(path): path.stat().st_size for path in expand(patterns)}
+        files = expand(patterns)
     except DataError as e:
         first = e.problems[0]
         what = f"{node} does not see the data: {first.what}"
         raise DataError(what, place=first.place, remedy=_SHARE) from None
+    except StorageError as e:
+        first = e.problems[0]
+        raise _trouble(first.place, f"{node} {first.what}") from e
+    return {str(path): _size(path, node) for path in files}
+
+
+def _size(path: Path, node: str) -> int:
+    from launcher.records.framing import read_error
+
+    try:
+        return tried_again(lambda: path.stat().st_size)
     except OSError as e:
         what = f"{node} cannot read it ({e.strerror})"
-        raise DataError(what, place=str(e.filename), remedy=_SHARE) from None
+        if isinstance(read_error(e, path), StorageError):
+            raise _trouble(path, what) from e
+        raise DataError(what, place=str(path), remedy=_SHARE) from None
 
 
 def only(sizes: Mapping[str, int], patterns: Sequence[str]) -> dict[str, int]:
@@ -105,14 +120,17 @@ def only(sizes: Mapping[str, int], patterns: Sequence[str]) -> dict[str, int]:
 
 
 def check_there(root: Path, submission: str, what: str) -> None:
-    """By a job's own process: raises ConfigError when its node does not see the run's folder."""
+    """By a job's own process: raises ConfigError when its node does not see the run's folder,
+    StorageError when its disk does not answer."""
+    who = f"where Ray runs {submission}"
     try:
-        found = (root / render.JOB_FILE).exists()
-    except OSError:  # no right to look
-        found = False
+        found = tried_again((root / render.JOB_FILE).exists)
+    except OSError as e:
+        if passing(e):
+            raise _trouble(root, f"{this_node()}, {who}, cannot look ({e.strerror})") from e
+        found = False  # no right to look
     if not found:
-        seen = f"{this_node()}, where Ray runs {submission}, does not see {what}"
-        raise _not_shared(root, seen)
+        raise _not_shared(root, f"{this_node()}, {who}, does not see {what}")
 
 
 def this_node() -> str:
@@ -125,13 +143,41 @@ def this_node() -> str:
     return f"node {ip} ({ray.get_runtime_context().get_node_id()[:8]})"
 
 
-def _appears(path: Path, token: str, seconds: float) -> bool:
+def _await(
+    channel: Channel, attempt: int, who: str, token: str, seconds: float, node: str, seen: bool
+) -> None:
+    """Until the token of `who` is there. Raises ConfigError or StorageError."""
+    path = channel.token(attempt, who)
     deadline = time.monotonic() + seconds
-    while mapping(path).get("token") != token:
+    while True:
+        trouble = None
+        try:
+            found = read_json(path)
+        except StorageError as e:
+            found, trouble = None, e
+        if isinstance(found, dict) and found.get("token") == token:
+            return
         if time.monotonic() > deadline:
-            return False
+            break
         time.sleep(_POLL_SECONDS)
-    return True
+    name = "the driver" if who == _DRIVER else who
+    what = f"{node} does not see what {name} has written there"
+    if trouble and is_passing(trouble):
+        raise _trouble(channel.root, f"{what} ({trouble.problems[0].what})") from trouble
+    if seen:
+        raise _trouble(channel.root, f"{what}, as it did in an earlier attempt")
+    raise _not_shared(channel.root, what)
+
+
+def _may_pass(error: StorageError) -> bool:
+    """Whether this disk may be written a while later: it is full, or does not answer."""
+    cause = error.__cause__
+    return is_passing(error) or (isinstance(cause, OSError) and cause.errno in FULL)
+
+
+def _trouble(place: Path | str, what: str) -> StorageError:
+    remedy = "See whether this storage answers there and has room"
+    return StorageError(what, place=str(place), remedy=remedy)
 
 
 def _not_shared(root: Path, what: str) -> ConfigError:

@@ -305,10 +305,10 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score the newest checkpoint of a run that has ended, once more if it has a score.
+    """Score the newest checkpoint of a run that has ended.
 
     Where it ran: on this machine, or as a job of its cluster. The newest that can be read is
-    taken, and its numbers are pycocotools'.
+    taken, once more if it has a score, and its numbers are pycocotools'.
 
     \b
     Example:

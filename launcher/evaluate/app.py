@@ -88,37 +88,36 @@ def score_one(paths: RunPaths, scorer: "Scorer", step: int | None) -> None:
     """
     listed = follow.listed_steps(paths.checkpoints)
     if step is None:
-        step = _score_newest(scorer, listed)
-    elif not follow.exists(paths.checkpoints, step):
+        _score_newest(paths, scorer, listed)
+        return
+    if not follow.exists(paths.checkpoints, step):
         has = f"has those of steps {', '.join(map(str, listed))}" if listed else "has none"
         raise ConfigError(
             f"no checkpoint of step {step}: it {has}",
             place=str(paths.checkpoints),
             remedy="Train first" if not listed else "Give one of these with --step",
         )
-    elif scorer.score(step) is None:
+    if scorer.score(step) is None:
         raise ConfigError(
             f"the checkpoint of step {step} was deleted while it was read",
             place=str(paths.checkpoints),
             remedy="Score a newer one",
         )
-    if step is None:
-        raise ConfigError("no checkpoint yet", place=str(paths.checkpoints), remedy="Train first")
 
 
-def _score_newest(scorer: "Scorer", listed: Sequence[int]) -> int | None:
-    """Its step; None when there is none. Raises UnreadableCheckpointError when all are damaged."""
-    error = None
+def _score_newest(paths: RunPaths, scorer: "Scorer", listed: Sequence[int]) -> None:
+    """Or the one before, where it is damaged or gone."""
+    first: LauncherError | None = None
     for step in reversed(listed):
         try:
             if scorer.score(step) is not None:
-                return step
+                return
         except UnreadableCheckpointError as e:
             say(f"{e}: the one before is tried")
-            error = error or e
-    if error is not None:
-        raise error
-    return None
+            first = first or e
+    raise first or ConfigError(
+        "no checkpoint yet", place=str(paths.checkpoints), remedy="Train first"
+    )
 
 
 def follow_run(

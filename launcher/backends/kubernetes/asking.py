@@ -57,11 +57,11 @@ def _going_on(api: Api, root: Path, claim: Claim) -> UsageError | None:
 
 
 def _stop(name: str, place: Place, *, listed: bool) -> str:
-    stop = f"top it with `launcher cancel {name}`; after that `submit --resume` continues it"
+    stop = f"Stop it with `launcher cancel {name}`; after that `submit --resume` continues it"
     if listed:
-        return f"S{stop} and `submit --replace` starts anew"
+        return f"{stop} and `submit --replace` starts anew"
     find = f"`launcher list --backend kubernetes --context {place.context} -n {place.namespace}`"
-    return f"Put it on your list of runs with {find}, and s{stop}"
+    return f"{stop}. `cancel` knows it after {find}"
 
 
 def _unasked(name: str, claim: Claim, error: LauncherError) -> UnreachableError:

@@ -37,9 +37,8 @@ _UNSET = ("OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL")
 LAUNCHER_CPU_THREADS."""
 
 
-class WorkerLeftError(Exception):
-    """The worker's process did not end well; the text says how, for Ray's dashboard. The code is
-    for the driver, where the disk did not take it."""
+class _WithCodeError(Exception):
+    """A text for Ray's dashboard, and an exit code for the driver."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message, code)
@@ -50,16 +49,12 @@ class WorkerLeftError(Exception):
         return self.message
 
 
-class WorkerRefusedError(Exception):
-    """The worker was not started. `exit` is the code that it would have left with."""
+class WorkerLeftError(_WithCodeError):
+    """The worker's process did not end well; its code is given where the disk did not take it."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message, code)
-        self.message = message
-        self.code = code
 
-    def __str__(self) -> str:
-        return self.message
+class WorkerRefusedError(_WithCodeError):
+    """The worker was not started. The code is what it would have left with."""
 
 
 @dataclass(frozen=True)

@@ -58,18 +58,29 @@ class Server:
 
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            code, found = server.answer(self.command, self.path, body)
-            text = json.dumps(found).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
+        code, found = server.answer(method, path, body)
+        return code, "application/json", json.dumps(found).encode()
 
-        do_GET = do_PATCH = do_DELETE = answer
+    with listening(answer) as server.address:
+        yield server
+
+
+@contextmanager
+def listening(answer: Callable[[str, str, bytes], tuple[int, str, bytes]]) -> Iterator[str]:
+    """Its address. `answer` gives status, content type and body of each request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self) -> None:
+            asked = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, kind, body = answer(self.command, self.path, asked)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PATCH = do_DELETE = respond
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -77,9 +88,8 @@ def serving(server: Server) -> Iterator[Server]:
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    server.address = f"http://127.0.0.1:{httpd.server_address[1]}"
     try:
-        yield server
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
     finally:
         httpd.shutdown()
         httpd.server_close()

@@ -1,10 +1,7 @@
 """What answers is no API server, or nothing can be asked at all: one message, and no traceback."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from launcher.backends.kubernetes.connection import Place, connect
 from launcher.backends.kubernetes.refusals import refusal
 from launcher.cli.main import run
 from launcher.errors import CliExit, UnreachableError, UsageError
+from tests.backends.kubernetes_server import listening
 
 HTML = b"<html>\nPlease log in</html>"
 
@@ -41,31 +39,8 @@ def configure(home: Path, server: str, user: dict[str, Any] | None = None, **clu
     (home / "kubeconfig").write_text(json.dumps(config))
 
 
-@contextmanager
-def web_server(status: int, kind: str, body: bytes) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_PATCH = do_DELETE = answer
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_address[1]}"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+def web_server(status: int, kind: str, body: bytes) -> AbstractContextManager[str]:
+    return listening(lambda *_: (status, kind, body))
 
 
 @pytest.mark.parametrize(
